@@ -1,0 +1,13 @@
+#include "motley/base/error.h"
+
+#include <filesystem>
+
+namespace motley {
+
+void fail_check(const char* file, int line, const char* condition, const std::string& message) {
+  throw InternalError(fmt::format("internal error at {}:{}: {} does not hold{}{}",
+                                  std::filesystem::path(file).filename().string(), line, condition,
+                                  message.empty() ? "" : ": ", message));
+}
+
+}  // namespace motley

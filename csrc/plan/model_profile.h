@@ -1,0 +1,63 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "motley/base/tensor_spec.h"
+#include "motley/base/units.h"
+
+namespace motley {
+
+/// Times of one layer for one micro-batch of a given size on one device type. Medians.
+struct LayerTimes {
+  Seconds forward;
+  Seconds backward_input;   ///< gradient of the inputs; weight gradients are queued
+  Seconds backward_weight;  ///< the queued weight gradients
+  Seconds backward;         ///< both, fused
+  double spread = 0.0;      ///< inter-quartile range over median, the worst of the four
+};
+
+/// Memory of one layer for one micro-batch of a given size.
+struct LayerMemory {
+  Bytes saved;      ///< kept from forward to backward, the layer's own input included where it is kept
+  Bytes queued;     ///< kept from backward_input to backward_weight
+  Bytes transient;  ///< most that exists during a pass beyond what is kept after it
+};
+
+/// What does not depend on the device.
+struct LayerProfile {
+  std::string name;
+  Bytes parameters;            ///< weights as trained
+  Bytes optimizer_state;       ///< moments and master weights; gradients are counted apart and equal `parameters`
+  Boundary output;             ///< what it hands to the next layer; empty for the last one
+  std::vector<LayerMemory> memory;  ///< one per ModelProfile::micro_batch_sizes
+};
+
+/// Every layer's times on one device type.
+struct DeviceTimes {
+  std::vector<std::vector<LayerTimes>> by_size;  ///< [micro-batch size][layer]
+  std::vector<Seconds> update;                   ///< [layer]: optimiser step, clip norm included
+};
+
+/// One device type alone and with every rank of the run busy. Plans that use more than one device use `busy`.
+struct DeviceTable {
+  DeviceTimes alone;
+  DeviceTimes busy;
+};
+
+/// A model as the planner sees it: an ordered chain of layers with boundaries, memory and times per device type.
+struct ModelProfile {
+  std::string name;
+  std::vector<LayerProfile> layers;
+  std::vector<std::int64_t> micro_batch_sizes;  ///< ascending
+  std::map<std::string, DeviceTable> devices;   ///< by device type
+
+  /// Index into tables of exactly `size`. Throws InputError naming the sizes there are.
+  [[nodiscard]] std::size_t size_index(std::int64_t size) const;
+
+  /// The table of `type`. Throws InputError naming the types there are.
+  [[nodiscard]] const DeviceTable& device(const std::string& type) const;
+};
+
+}  // namespace motley

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "motley/base/units.h"
+
+namespace motley {
+
+/// One device of a stage; of every micro-batch it owns the samples [sample_begin, sample_end).
+struct Replica {
+  int device = 0;
+  std::int64_t sample_begin = 0;
+  std::int64_t sample_end = 0;
+  friend bool operator==(const Replica&, const Replica&) = default;
+};
+
+/// Layers [first_layer, end_layer) on one device or several replicas.
+struct StagePlan {
+  int first_layer = 0;
+  int end_layer = 0;
+  std::vector<Replica> replicas;
+  int warm_up = 0;         ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
+  bool recompute = false;
+  std::string wire = "float32";  ///< format of the edge to the next stage
+  friend bool operator==(const StagePlan&, const StagePlan&) = default;
+};
+
+/// What the simulator said when the plan was made.
+struct Prediction {
+  Seconds iteration;
+  double bubble_share = 0.0;         ///< idle share of the used ranks
+  std::vector<Seconds> stage_busy;   ///< per stage, one iteration
+  std::vector<Seconds> edge_time;    ///< per boundary between stages, one micro-batch forward and backward
+  std::vector<Bytes> stage_memory;   ///< peak per stage
+};
+
+/// A lower bound no plan of the space can beat, in iteration seconds, and how far above it this plan may lie.
+struct Certificate {
+  Seconds lower_bound;
+  double gap = 0.0;  ///< iteration / lower_bound - 1
+  std::string space;  ///< the plan space it holds for, in words
+};
+
+/// How a model is run on a cluster. The file plan.json; a hand-written one needs neither prediction nor fingerprints.
+struct Plan {
+  std::string planner;  ///< who made it
+  std::int64_t micro_batch_size = 0;
+  std::int64_t micro_batches = 0;
+  std::string schedule = "1f1b";  ///< "1f1b" or "gpipe"
+  std::vector<StagePlan> stages;
+  std::optional<Prediction> prediction;
+  std::optional<Certificate> certificate;
+  std::string profile_fingerprint;  ///< empty: unknown, warns
+  std::string model_fingerprint;
+  bool emulated = false;
+
+  [[nodiscard]] int stage_count() const { return static_cast<int>(stages.size()); }
+};
+
+/// Throws InputError naming `source` and the field unless the stages cover layers [0, layers) in order without a gap, every
+/// device is in [0, devices) and used once, samples of a stage cover the micro-batch, and counts are positive.
+void validate(const Plan& plan, int layers, int devices, const std::string& source);
+
+}  // namespace motley

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "motley/plan/cluster_profile.h"
+#include "motley/plan/model_profile.h"
+
+namespace motley {
+
+/// What the profiler leaves and the planner reads: profile.json.
+struct Profile {
+  ModelProfile model;
+  ClusterProfile cluster;
+};
+
+/// Throws InputError naming `source` and the field: missing device tables, times that are not finite and positive,
+/// tables of the wrong length, duplicate devices, a link matrix that is not square.
+void validate(const Profile& profile, const std::string& source);
+
+/// 128-bit XXH3 of the model's identity (names, bytes, boundaries; no times), as 32 hex digits.
+[[nodiscard]] std::string model_fingerprint(const ModelProfile& model);
+/// 128-bit XXH3 of everything in the profile.
+[[nodiscard]] std::string fingerprint(const Profile& profile);
+
+}  // namespace motley

@@ -1,0 +1,23 @@
+# Motley::torch: LibTorch's CPU library through an imported target of our own, since find_package(Torch) of the PyPI wheel
+# insists on a CUDA toolkit. A LibTorch of the user's in CMAKE_PREFIX_PATH comes before the one scripts/setup installed.
+if(NOT DEFINED MOTLEY_DEPS)
+  set(MOTLEY_DEPS "${PROJECT_SOURCE_DIR}/.deps")
+endif()
+set(_torch_roots ${CMAKE_PREFIX_PATH} "${MOTLEY_DEPS}/torch")
+find_path(MOTLEY_TORCH_INCLUDE ATen/ATen.h PATHS ${_torch_roots} PATH_SUFFIXES include NO_DEFAULT_PATH)
+find_library(MOTLEY_TORCH_CPU torch_cpu PATHS ${_torch_roots} PATH_SUFFIXES lib NO_DEFAULT_PATH)
+find_library(MOTLEY_C10 c10 PATHS ${_torch_roots} PATH_SUFFIXES lib NO_DEFAULT_PATH)
+if(NOT MOTLEY_TORCH_INCLUDE OR NOT MOTLEY_TORCH_CPU OR NOT MOTLEY_C10)
+  message(FATAL_ERROR "LibTorch not found: run scripts/setup, or name a LibTorch 2.11 in CMAKE_PREFIX_PATH")
+endif()
+get_filename_component(_torch_lib "${MOTLEY_TORCH_CPU}" DIRECTORY)
+
+if(NOT TARGET Motley::torch)
+  add_library(Motley::torch INTERFACE IMPORTED GLOBAL)
+  target_include_directories(Motley::torch SYSTEM INTERFACE "${MOTLEY_TORCH_INCLUDE}"
+                                                            "${MOTLEY_TORCH_INCLUDE}/torch/csrc/api/include")
+  target_link_libraries(Motley::torch INTERFACE "${MOTLEY_TORCH_CPU}" "${MOTLEY_C10}" Threads::Threads)
+  # libtorch_cpu of the wheel loads libcudart and libcupti, found beside it through its own rpath or through this one.
+  target_link_options(Motley::torch INTERFACE "-Wl,-rpath,${_torch_lib}" "-Wl,-rpath,${MOTLEY_DEPS}/cuda/lib"
+                                              "-Wl,--disable-new-dtags" "-Wl,--allow-shlib-undefined")
+endif()

@@ -41,9 +41,9 @@ class InternalError : public std::logic_error {
 }  // namespace motley
 
 /// The one check for conditions that only a fault in Motley can break. Stays on in release builds.
-#define MOTLEY_CHECK(condition, ...)                                                     \
-  do {                                                                                   \
-    if (!(condition)) {                                                                  \
+#define MOTLEY_CHECK(condition, ...)                                                       \
+  do {                                                                                     \
+    if (!(condition)) {                                                                    \
       ::motley::fail_check(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
-    }                                                                                    \
+    }                                                                                      \
   } while (false)

@@ -24,11 +24,15 @@ constexpr std::array<DTypeInfo, 8> kDTypes{{{DType::Float64, "float64", 8},
                                             {DType::UInt8, "uint8", 1},
                                             {DType::Bool, "bool", 1}}};
 
-const DTypeInfo& info(DType dtype) { return kDTypes.at(static_cast<std::size_t>(dtype)); }
+const DTypeInfo& info(DType dtype) {
+  return kDTypes.at(static_cast<std::size_t>(dtype));
+}
 
 }  // namespace
 
-std::string_view name_of(DType dtype) { return info(dtype).name; }
+std::string_view name_of(DType dtype) {
+  return info(dtype).name;
+}
 
 std::optional<DType> dtype_by_name(std::string_view name) {
   for (const DTypeInfo& candidate : kDTypes) {
@@ -39,7 +43,9 @@ std::optional<DType> dtype_by_name(std::string_view name) {
   return std::nullopt;
 }
 
-Bytes size_of(DType dtype) { return {info(dtype).bytes}; }
+Bytes size_of(DType dtype) {
+  return {info(dtype).bytes};
+}
 
 Bytes TensorSpec::bytes(std::int64_t samples) const {
   Bytes total = size_of(dtype) * samples;

@@ -8,7 +8,8 @@
 namespace motley {
 
 /// Time of a message on a directed link as a function of its size: straight lines between measured points. Below the
-/// first point the first time holds; beyond the last the slope of the last two points goes on (a single point: its rate).
+/// first point the first time holds; beyond the last the slope of the last two points goes on (a single point: its
+/// rate).
 class TransferCurve {
  public:
   struct Point {
@@ -33,10 +34,10 @@ class TransferCurve {
 
 /// One rank's device.
 struct Device {
-  std::string name;   ///< unique, e.g. "rank0"
+  std::string name;  ///< unique, e.g. "rank0"
   std::string host;
-  std::string type;   ///< key into ModelProfile::devices
-  Bytes memory;       ///< what Motley may use
+  std::string type;  ///< key into ModelProfile::devices
+  Bytes memory;      ///< what Motley may use
   double usd_per_hour = 0.0;
 };
 
@@ -44,10 +45,10 @@ struct Device {
 struct ClusterProfile {
   std::vector<Device> devices;
   std::vector<std::vector<TransferCurve>> links;
-  Seconds action_overhead;   ///< engine time per action, beside the layers' own
-  Seconds norm_exchange;     ///< one all-gather of clip norms over all ranks
-  bool emulated = false;     ///< speeds or rates were kept by pacing, so every output says so
-  std::string note;          ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
+  Seconds action_overhead;  ///< engine time per action, beside the layers' own
+  Seconds norm_exchange;    ///< one all-gather of clip norms over all ranks
+  bool emulated = false;    ///< speeds or rates were kept by pacing, so every output says so
+  std::string note;         ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
 
   [[nodiscard]] int size() const { return static_cast<int>(devices.size()); }
 };

@@ -28,9 +28,9 @@ struct LayerMemory {
 /// What does not depend on the device.
 struct LayerProfile {
   std::string name;
-  Bytes parameters;            ///< weights as trained
-  Bytes optimizer_state;       ///< moments and master weights; gradients are counted apart and equal `parameters`
-  Boundary output;             ///< what it hands to the next layer; empty for the last one
+  Bytes parameters;                 ///< weights as trained
+  Bytes optimizer_state;            ///< moments and master weights; gradients are counted apart and equal `parameters`
+  Boundary output;                  ///< what it hands to the next layer; empty for the last one
   std::vector<LayerMemory> memory;  ///< one per ModelProfile::micro_batch_sizes
 };
 

@@ -22,7 +22,7 @@ struct StagePlan {
   int first_layer = 0;
   int end_layer = 0;
   std::vector<Replica> replicas;
-  int warm_up = 0;         ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
+  int warm_up = 0;  ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
   bool recompute = false;
   std::string wire = "float32";  ///< format of the edge to the next stage
   friend bool operator==(const StagePlan&, const StagePlan&) = default;
@@ -31,16 +31,16 @@ struct StagePlan {
 /// What the simulator said when the plan was made.
 struct Prediction {
   Seconds iteration;
-  double bubble_share = 0.0;         ///< idle share of the used ranks
-  std::vector<Seconds> stage_busy;   ///< per stage, one iteration
-  std::vector<Seconds> edge_time;    ///< per boundary between stages, one micro-batch forward and backward
-  std::vector<Bytes> stage_memory;   ///< peak per stage
+  double bubble_share = 0.0;        ///< idle share of the used ranks
+  std::vector<Seconds> stage_busy;  ///< per stage, one iteration
+  std::vector<Seconds> edge_time;   ///< per boundary between stages, one micro-batch forward and backward
+  std::vector<Bytes> stage_memory;  ///< peak per stage
 };
 
 /// A lower bound no plan of the space can beat, in iteration seconds, and how far above it this plan may lie.
 struct Certificate {
   Seconds lower_bound;
-  double gap = 0.0;  ///< iteration / lower_bound - 1
+  double gap = 0.0;   ///< iteration / lower_bound - 1
   std::string space;  ///< the plan space it holds for, in words
 };
 
@@ -60,8 +60,8 @@ struct Plan {
   [[nodiscard]] int stage_count() const { return static_cast<int>(stages.size()); }
 };
 
-/// Throws InputError naming `source` and the field unless the stages cover layers [0, layers) in order without a gap, every
-/// device is in [0, devices) and used once, samples of a stage cover the micro-batch, and counts are positive.
+/// Throws InputError naming `source` and the field unless the stages cover layers [0, layers) in order without a gap,
+/// every device is in [0, devices) and used once, samples of a stage cover the micro-batch, and counts are positive.
 void validate(const Plan& plan, int layers, int devices, const std::string& source);
 
 }  // namespace motley

@@ -1,0 +1,425 @@
+#include "motley/plan/files.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "motley/base/error.h"
+#include "motley/plan/json_field.h"
+
+namespace motley {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+
+json to_json(const Boundary& boundary) {
+  json result = json::array();
+  for (const TensorSpec& tensor : boundary) {
+    result.push_back({{"name", tensor.name},
+                      {"shape", tensor.shape},
+                      {"dtype", std::string(name_of(tensor.dtype))},
+                      {"has_gradient", tensor.has_gradient}});
+  }
+  return result;
+}
+
+Boundary boundary_from(const JsonField& field) {
+  Boundary result;
+  for (const JsonField& item : field.items()) {
+    item.allow_only({"name", "shape", "dtype", "has_gradient"});
+    TensorSpec tensor;
+    tensor.name = item.at("name").text();
+    for (const JsonField& extent : item.at("shape").items()) {
+      if (extent.integer() < 1) {
+        extent.fail("an extent of at least 1");
+      }
+      tensor.shape.push_back(extent.integer());
+    }
+    const auto dtype = dtype_by_name(item.at("dtype").text());
+    if (!dtype) {
+      item.at("dtype").fail("a type such as \"float32\"");
+    }
+    tensor.dtype = *dtype;
+    tensor.has_gradient = item.at("has_gradient").boolean();
+    result.push_back(std::move(tensor));
+  }
+  return result;
+}
+
+json to_json(const DeviceTimes& times) {
+  json result = {{"by_size", json::array()}, {"update_s", json::array()}};
+  for (const auto& layers : times.by_size) {
+    json row = json::array();
+    for (const LayerTimes& t : layers) {
+      row.push_back({{"forward_s", t.forward.value},
+                     {"backward_s", t.backward.value},
+                     {"backward_input_s", t.backward_input.value},
+                     {"backward_weight_s", t.backward_weight.value},
+                     {"spread", t.spread}});
+    }
+    result["by_size"].push_back(std::move(row));
+  }
+  for (const Seconds update : times.update) {
+    result["update_s"].push_back(update.value);
+  }
+  return result;
+}
+
+DeviceTimes times_from(const JsonField& field) {
+  field.allow_only({"by_size", "update_s"});
+  DeviceTimes times;
+  for (const JsonField& row : field.at("by_size").items()) {
+    auto& layers = times.by_size.emplace_back();
+    for (const JsonField& item : row.items()) {
+      item.allow_only({"forward_s", "backward_s", "backward_input_s", "backward_weight_s", "spread"});
+      LayerTimes t;
+      t.forward = item.at("forward_s").seconds();
+      t.backward = item.at("backward_s").seconds();
+      t.backward_input = item.at("backward_input_s").seconds();
+      t.backward_weight = item.at("backward_weight_s").seconds();
+      t.spread = item.has("spread") ? item.at("spread").number() : 0.0;
+      layers.push_back(t);
+    }
+  }
+  for (const JsonField& item : field.at("update_s").items()) {
+    times.update.push_back(item.seconds());
+  }
+  return times;
+}
+
+json to_json(const ModelProfile& model) {
+  json layers = json::array();
+  for (const LayerProfile& layer : model.layers) {
+    json memory = json::array();
+    for (const LayerMemory& m : layer.memory) {
+      memory.push_back(
+          {{"saved_bytes", m.saved.value}, {"queued_bytes", m.queued.value}, {"transient_bytes", m.transient.value}});
+    }
+    layers.push_back({{"name", layer.name},
+                      {"parameter_bytes", layer.parameters.value},
+                      {"optimizer_bytes", layer.optimizer_state.value},
+                      {"output", to_json(layer.output)},
+                      {"memory", std::move(memory)}});
+  }
+  json devices = json::object();
+  for (const auto& [type, table] : model.devices) {
+    devices[type] = {{"alone", to_json(table.alone)}, {"busy", to_json(table.busy)}};
+  }
+  return {{"name", model.name},
+          {"layers", std::move(layers)},
+          {"micro_batch_sizes", model.micro_batch_sizes},
+          {"devices", std::move(devices)}};
+}
+
+ModelProfile model_from(const JsonField& field) {
+  field.allow_only({"name", "layers", "micro_batch_sizes", "devices"});
+  ModelProfile model;
+  model.name = field.at("name").text();
+  for (const JsonField& item : field.at("layers").items()) {
+    item.allow_only({"name", "parameter_bytes", "optimizer_bytes", "output", "memory"});
+    LayerProfile layer;
+    layer.name = item.at("name").text();
+    layer.parameters = item.at("parameter_bytes").bytes();
+    layer.optimizer_state = item.at("optimizer_bytes").bytes();
+    layer.output = boundary_from(item.at("output"));
+    for (const JsonField& m : item.at("memory").items()) {
+      m.allow_only({"saved_bytes", "queued_bytes", "transient_bytes"});
+      layer.memory.push_back(
+          {m.at("saved_bytes").bytes(), m.at("queued_bytes").bytes(), m.at("transient_bytes").bytes()});
+    }
+    model.layers.push_back(std::move(layer));
+  }
+  for (const JsonField& size : field.at("micro_batch_sizes").items()) {
+    model.micro_batch_sizes.push_back(size.integer());
+  }
+  const JsonField devices = field.at("devices");
+  for (const std::string& type : devices.keys()) {
+    const JsonField table = devices.at(type);
+    table.allow_only({"alone", "busy"});
+    model.devices[type] = {times_from(table.at("alone")), times_from(table.at("busy"))};
+  }
+  return model;
+}
+
+json to_json(const ClusterProfile& cluster) {
+  json devices = json::array();
+  for (const Device& device : cluster.devices) {
+    devices.push_back({{"name", device.name},
+                       {"host", device.host},
+                       {"type", device.type},
+                       {"memory_bytes", device.memory.value},
+                       {"usd_per_hour", device.usd_per_hour}});
+  }
+  json links = json::array();
+  for (const auto& row : cluster.links) {
+    json line = json::array();
+    for (const TransferCurve& curve : row) {
+      json points = json::array();
+      for (const TransferCurve::Point& point : curve.points()) {
+        points.push_back({point.bytes.value, point.time.value});
+      }
+      line.push_back(std::move(points));
+    }
+    links.push_back(std::move(line));
+  }
+  return {{"devices", std::move(devices)},
+          {"links", std::move(links)},
+          {"action_overhead_s", cluster.action_overhead.value},
+          {"norm_exchange_s", cluster.norm_exchange.value},
+          {"emulated", cluster.emulated},
+          {"note", cluster.note}};
+}
+
+ClusterProfile cluster_from(const JsonField& field) {
+  field.allow_only({"devices", "links", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
+  ClusterProfile cluster;
+  for (const JsonField& item : field.at("devices").items()) {
+    item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour"});
+    cluster.devices.push_back({item.at("name").text(), item.at("host").text(), item.at("type").text(),
+                               item.at("memory_bytes").bytes(),
+                               item.has("usd_per_hour") ? item.at("usd_per_hour").number() : 0.0});
+  }
+  for (const JsonField& row : field.at("links").items()) {
+    auto& line = cluster.links.emplace_back();
+    for (const JsonField& entry : row.items()) {
+      std::vector<TransferCurve::Point> points;
+      for (const JsonField& item : entry.items()) {
+        const std::vector<JsonField> pair = item.items();
+        if (pair.size() != 2) {
+          item.fail("[bytes, seconds]");
+        }
+        points.push_back({pair[0].bytes(), pair[1].seconds()});
+      }
+      try {
+        line.push_back(points.empty() ? TransferCurve() : TransferCurve(std::move(points)));
+      } catch (const InputError& error) {
+        throw InputError::of("{}: {}", entry.name(), error.what());
+      }
+    }
+  }
+  cluster.action_overhead = field.at("action_overhead_s").seconds();
+  cluster.norm_exchange = field.at("norm_exchange_s").seconds();
+  cluster.emulated = field.has("emulated") && field.at("emulated").boolean();
+  cluster.note = field.has("note") ? field.at("note").text() : "";
+  return cluster;
+}
+
+template <typename Quantity>
+json values(const std::vector<Quantity>& quantities) {
+  json result = json::array();
+  for (const Quantity& quantity : quantities) {
+    result.push_back(quantity.value);
+  }
+  return result;
+}
+
+json to_json(const Prediction& prediction) {
+  return {{"iteration_s", prediction.iteration.value},
+          {"bubble_share", prediction.bubble_share},
+          {"stage_busy_s", values(prediction.stage_busy)},
+          {"edge_time_s", values(prediction.edge_time)},
+          {"stage_memory_bytes", values(prediction.stage_memory)}};
+}
+
+Prediction prediction_from(const JsonField& field) {
+  field.allow_only({"iteration_s", "bubble_share", "stage_busy_s", "edge_time_s", "stage_memory_bytes"});
+  Prediction prediction;
+  prediction.iteration = field.at("iteration_s").seconds();
+  prediction.bubble_share = field.at("bubble_share").number();
+  for (const JsonField& item : field.at("stage_busy_s").items()) {
+    prediction.stage_busy.push_back(item.seconds());
+  }
+  for (const JsonField& item : field.at("edge_time_s").items()) {
+    prediction.edge_time.push_back(item.seconds());
+  }
+  for (const JsonField& item : field.at("stage_memory_bytes").items()) {
+    prediction.stage_memory.push_back(item.bytes());
+  }
+  return prediction;
+}
+
+int checked_int(const JsonField& field) {
+  const std::int64_t value = field.integer();
+  if (value < -1'000'000'000 || value > 1'000'000'000) {
+    field.fail("an integer of at most 1e9 in size");
+  }
+  return static_cast<int>(value);
+}
+
+void check_head(const JsonField& root, const char* kind) {
+  const JsonField found = root.at("motley");
+  if (found.text() != kind) {
+    found.fail(fmt::format("\"{}\"", kind));
+  }
+  const JsonField version = root.at("version");
+  if (version.integer() != kVersion) {
+    version.fail(fmt::format("{}", kVersion));
+  }
+}
+
+std::string slurp(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    throw InputError::of("{}: cannot be read, expected a file", file.string());
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// A reader never sees half a file: written beside it, then renamed.
+void replace_file(const std::filesystem::path& file, const std::string& text) {
+  if (file.has_parent_path()) {
+    std::filesystem::create_directories(file.parent_path());
+  }
+  std::filesystem::path partial = file;
+  partial += ".partial";
+  {
+    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
+    out << text;
+    out.flush();
+    if (!out) {
+      throw Fault::of("{}: cannot be written", partial.string());
+    }
+  }
+  std::filesystem::rename(partial, file);
+}
+
+}  // namespace
+
+json to_json(const Profile& profile) {
+  return {{"motley", "profile"},
+          {"version", kVersion},
+          {"model", to_json(profile.model)},
+          {"cluster", to_json(profile.cluster)}};
+}
+
+Profile profile_from_json(const json& value, const std::string& source) {
+  const JsonField root(value, source);
+  check_head(root, "profile");
+  root.allow_only({"motley", "version", "model", "cluster"});
+  Profile profile{model_from(root.at("model")), cluster_from(root.at("cluster"))};
+  validate(profile, source);
+  return profile;
+}
+
+json to_json(const Plan& plan) {
+  json stages = json::array();
+  for (const StagePlan& stage : plan.stages) {
+    json replicas = json::array();
+    for (const Replica& replica : stage.replicas) {
+      replicas.push_back({{"device", replica.device}, {"samples", {replica.sample_begin, replica.sample_end}}});
+    }
+    stages.push_back({{"layers", {stage.first_layer, stage.end_layer}},
+                      {"replicas", std::move(replicas)},
+                      {"warm_up", stage.warm_up},
+                      {"recompute", stage.recompute},
+                      {"wire", stage.wire}});
+  }
+  json result = {{"motley", "plan"},
+                 {"version", kVersion},
+                 {"planner", plan.planner},
+                 {"micro_batch_size", plan.micro_batch_size},
+                 {"micro_batches", plan.micro_batches},
+                 {"schedule", plan.schedule},
+                 {"stages", std::move(stages)},
+                 {"profile_fingerprint", plan.profile_fingerprint},
+                 {"model_fingerprint", plan.model_fingerprint},
+                 {"emulated", plan.emulated}};
+  if (plan.prediction) {
+    result["prediction"] = to_json(*plan.prediction);
+  }
+  if (plan.certificate) {
+    result["certificate"] = {{"lower_bound_s", plan.certificate->lower_bound.value},
+                             {"gap", plan.certificate->gap},
+                             {"space", plan.certificate->space}};
+  }
+  return result;
+}
+
+Plan plan_from_json(const json& value, const std::string& source) {
+  const JsonField root(value, source);
+  check_head(root, "plan");
+  root.allow_only({"motley", "version", "planner", "micro_batch_size", "micro_batches", "schedule", "stages",
+                   "profile_fingerprint", "model_fingerprint", "emulated", "prediction", "certificate"});
+  Plan plan;
+  plan.planner = root.has("planner") ? root.at("planner").text() : "by hand";
+  plan.micro_batch_size = checked_int(root.at("micro_batch_size"));
+  plan.micro_batches = checked_int(root.at("micro_batches"));
+  plan.schedule = root.has("schedule") ? root.at("schedule").text() : "1f1b";
+  int layers = 0;
+  int devices = 0;
+  for (const JsonField& item : root.at("stages").items()) {
+    item.allow_only({"layers", "replicas", "warm_up", "recompute", "wire"});
+    StagePlan stage;
+    const std::vector<JsonField> interval = item.at("layers").items();
+    if (interval.size() != 2) {
+      item.at("layers").fail("[first, end)");
+    }
+    stage.first_layer = checked_int(interval[0]);
+    stage.end_layer = checked_int(interval[1]);
+    for (const JsonField& entry : item.at("replicas").items()) {
+      entry.allow_only({"device", "samples"});
+      Replica replica{checked_int(entry.at("device")), 0, plan.micro_batch_size};
+      if (entry.has("samples")) {
+        const std::vector<JsonField> samples = entry.at("samples").items();
+        if (samples.size() != 2) {
+          entry.at("samples").fail("[begin, end)");
+        }
+        replica.sample_begin = checked_int(samples[0]);
+        replica.sample_end = checked_int(samples[1]);
+      }
+      devices = std::max(devices, replica.device + 1);
+      stage.replicas.push_back(replica);
+    }
+    stage.warm_up = item.has("warm_up") ? checked_int(item.at("warm_up")) : 0;
+    stage.recompute = item.has("recompute") && item.at("recompute").boolean();
+    stage.wire = item.has("wire") ? item.at("wire").text() : "float32";
+    layers = std::max(layers, stage.end_layer);
+    plan.stages.push_back(std::move(stage));
+  }
+  if (root.has("profile_fingerprint")) {
+    plan.profile_fingerprint = root.at("profile_fingerprint").text();
+  }
+  if (root.has("model_fingerprint")) {
+    plan.model_fingerprint = root.at("model_fingerprint").text();
+  }
+  plan.emulated = root.has("emulated") && root.at("emulated").boolean();
+  if (root.has("prediction")) {
+    plan.prediction = prediction_from(root.at("prediction"));
+  }
+  if (root.has("certificate")) {
+    const JsonField certificate = root.at("certificate");
+    certificate.allow_only({"lower_bound_s", "gap", "space"});
+    plan.certificate = Certificate{certificate.at("lower_bound_s").seconds(), certificate.at("gap").number(),
+                                   certificate.at("space").text()};
+  }
+  validate(plan, layers, devices, source);
+  return plan;
+}
+
+std::string kind_of(const json& value) {
+  return value.is_object() && value.contains("motley") && value["motley"].is_string()
+             ? value["motley"].get<std::string>()
+             : std::string();
+}
+
+Profile read_profile(const std::filesystem::path& file) {
+  return profile_from_json(parse_json(slurp(file), file.string()), file.string());
+}
+
+void write_profile(const std::filesystem::path& file, const Profile& profile) {
+  replace_file(file, to_json(profile).dump(1) + "\n");
+}
+
+Plan read_plan(const std::filesystem::path& file) {
+  return plan_from_json(parse_json(slurp(file), file.string()), file.string());
+}
+
+void write_plan(const std::filesystem::path& file, const Plan& plan) {
+  replace_file(file, to_json(plan).dump(1) + "\n");
+}
+
+}  // namespace motley

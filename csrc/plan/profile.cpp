@@ -1,0 +1,116 @@
+#include "motley/plan/profile.h"
+
+#include <cmath>
+#include <set>
+
+#include "motley/base/error.h"
+
+namespace motley {
+namespace {
+
+void check_time(Seconds time, const std::string& where) {
+  if (!std::isfinite(time.value) || time.value < 0.0) {
+    throw InputError::of("{}: found {} s, expected a time that is finite and not negative", where, time.value);
+  }
+}
+
+void check_times(const DeviceTimes& times, const ModelProfile& model, const std::string& where) {
+  if (times.by_size.size() != model.micro_batch_sizes.size()) {
+    throw InputError::of("{}: found {} tables, expected one for each of {} micro-batch sizes", where,
+                         times.by_size.size(), model.micro_batch_sizes.size());
+  }
+  if (times.update.size() != model.layers.size()) {
+    throw InputError::of("{}.update: found {} entries, expected {} (one a layer)", where, times.update.size(),
+                         model.layers.size());
+  }
+  for (std::size_t size = 0; size < times.by_size.size(); ++size) {
+    if (times.by_size[size].size() != model.layers.size()) {
+      throw InputError::of("{}: micro-batch size {}: found {} layers, expected {}", where,
+                           model.micro_batch_sizes[size], times.by_size[size].size(), model.layers.size());
+    }
+    for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+      const LayerTimes& t = times.by_size[size][layer];
+      const std::string place = where + ": layer " + model.layers[layer].name;
+      check_time(t.forward, place + ": forward");
+      check_time(t.backward, place + ": backward");
+      check_time(t.backward_input, place + ": backward_input");
+      check_time(t.backward_weight, place + ": backward_weight");
+    }
+  }
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+    check_time(times.update[layer], where + ": layer " + model.layers[layer].name + ": update");
+  }
+}
+
+}  // namespace
+
+void validate(const Profile& profile, const std::string& source) {
+  const ModelProfile& model = profile.model;
+  const ClusterProfile& cluster = profile.cluster;
+  if (model.layers.empty()) {
+    throw InputError::of("{}: model.layers: found none, expected at least one layer", source);
+  }
+  if (model.micro_batch_sizes.empty()) {
+    throw InputError::of("{}: model.micro_batch_sizes: found none, expected at least one", source);
+  }
+  for (std::size_t i = 0; i < model.micro_batch_sizes.size(); ++i) {
+    if (model.micro_batch_sizes[i] < 1 || (i > 0 && model.micro_batch_sizes[i] <= model.micro_batch_sizes[i - 1])) {
+      throw InputError::of("{}: model.micro_batch_sizes[{}]: found {}, expected positive sizes in ascending order",
+                           source, i, model.micro_batch_sizes[i]);
+    }
+  }
+  for (const LayerProfile& layer : model.layers) {
+    if (layer.memory.size() != model.micro_batch_sizes.size()) {
+      throw InputError::of("{}: layer {}: memory has {} entries, expected one for each of {} micro-batch sizes", source,
+                           layer.name, layer.memory.size(), model.micro_batch_sizes.size());
+    }
+    if (layer.parameters.value < 0 || layer.optimizer_state.value < 0) {
+      throw InputError::of("{}: layer {}: found negative bytes, expected at least 0", source, layer.name);
+    }
+  }
+  if (cluster.devices.empty()) {
+    throw InputError::of("{}: cluster.devices: found none, expected at least one", source);
+  }
+  std::set<std::string> names;
+  for (const Device& device : cluster.devices) {
+    if (!names.insert(device.name).second) {
+      throw InputError::of("{}: cluster.devices: \"{}\" stands there twice, expected distinct names", source,
+                           device.name);
+    }
+    if (device.memory.value <= 0) {
+      throw InputError::of("{}: cluster.devices: {}: memory is {} bytes, expected more than 0", source, device.name,
+                           device.memory.value);
+    }
+    const DeviceTable& table = [&]() -> const DeviceTable& {
+      const auto found = model.devices.find(device.type);
+      if (found == model.devices.end()) {
+        throw InputError::of("{}: cluster.devices: {} has type \"{}\", which model.devices lacks", source, device.name,
+                             device.type);
+      }
+      return found->second;
+    }();
+    check_times(table.alone, model, source + ": model.devices." + device.type + ".alone");
+    check_times(table.busy, model, source + ": model.devices." + device.type + ".busy");
+  }
+  const std::size_t n = cluster.devices.size();
+  if (cluster.links.size() != n) {
+    throw InputError::of("{}: cluster.links: found {} rows, expected {} (one a device)", source, cluster.links.size(),
+                         n);
+  }
+  for (std::size_t from = 0; from < n; ++from) {
+    if (cluster.links[from].size() != n) {
+      throw InputError::of("{}: cluster.links[{}]: found {} entries, expected {}", source, from,
+                           cluster.links[from].size(), n);
+    }
+    for (std::size_t to = 0; to < n; ++to) {
+      if (from != to && cluster.links[from][to].points().empty()) {
+        throw InputError::of("{}: cluster.links[{}][{}]: no measurement, expected at least one point", source, from,
+                             to);
+      }
+    }
+  }
+  check_time(cluster.action_overhead, source + ": cluster.action_overhead_s");
+  check_time(cluster.norm_exchange, source + ": cluster.norm_exchange_s");
+}
+
+}  // namespace motley

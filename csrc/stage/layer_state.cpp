@@ -1,0 +1,92 @@
+#include "motley/stage/layer_state.h"
+
+#include <ATen/ATen.h>
+
+#include <span>
+
+#include "motley/base/error.h"
+
+namespace motley {
+namespace {
+
+constexpr std::int64_t kAlignedFloats = 64 / sizeof(float);
+
+// Step -1 belongs to initialisation: no training step has it.
+constexpr std::int64_t kInitialisation = -1;
+
+std::span<float> floats(const at::Tensor& flat, std::int64_t begin, std::int64_t end) {
+  if (!flat.defined() || begin == end) {
+    return {};
+  }
+  return {flat.data_ptr<float>() + begin, static_cast<std::size_t>(end - begin)};
+}
+
+void initialise(at::Tensor view, const ParameterSpec& spec, const at::Generator& generator) {
+  switch (spec.init) {
+    case ParameterSpec::Init::Zeros:
+      break;
+    case ParameterSpec::Init::Ones:
+      view.fill_(1.0);
+      break;
+    case ParameterSpec::Init::Normal:
+      view.normal_(0.0, spec.scale, generator);
+      break;
+    case ParameterSpec::Init::Uniform:
+      view.uniform_(-spec.scale, spec.scale, generator);
+      break;
+  }
+}
+
+}  // namespace
+
+LayerState::LayerState(std::shared_ptr<const Layer> layer, int index, std::uint64_t seed,
+                       const OptimizerOptions& options)
+    : layer_(std::move(layer)), index_(index), specs_(layer_->parameters()) {
+  const at::NoGradGuard no_gradients;
+  offsets_.push_back(0);
+  for (const ParameterSpec& spec : specs_) {
+    const std::int64_t padded = (spec.elements() + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
+    offsets_.push_back(offsets_.back() + padded);
+  }
+  const std::int64_t size = offsets_.back();
+  flat_parameters_ = at::zeros({size}, at::kFloat);
+  flat_gradients_ = at::zeros({size}, at::kFloat);
+  if (options.name == "adamw") {
+    moments_ = {{"exp_avg", at::zeros({size}, at::kFloat)}, {"exp_avg_sq", at::zeros({size}, at::kFloat)}};
+  } else if (options.state_buffers() == 1) {
+    moments_ = {{"momentum", at::zeros({size}, at::kFloat)}};
+  }
+  gradients_ = views_of(flat_gradients_);
+  const at::Generator generator = RandomKey{seed, kInitialisation, index, 0, 0}.generator();
+  for (at::Tensor& view : views_of(flat_parameters_)) {
+    initialise(view, specs_[parameters_.size()], generator);
+    parameters_.push_back(view.detach().requires_grad_());
+  }
+}
+
+std::vector<at::Tensor> LayerState::views_of(const at::Tensor& flat) const {
+  MOTLEY_CHECK(flat.numel() == offsets_.back(), "a buffer of {} for {} floats", flat.numel(), offsets_.back());
+  std::vector<at::Tensor> views;
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    views.push_back(flat.narrow(0, offsets_[i], specs_[i].elements()).view(specs_[i].shape));
+  }
+  return views;
+}
+
+double LayerState::gradient_squared_norm() const { return squared_norm(floats(flat_gradients_, 0, offsets_.back())); }
+
+void LayerState::update(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    const auto part = [&](const at::Tensor& flat) { return floats(flat, offsets_[i], offsets_[i + 1]); };
+    const double decay = specs_[i].weight_decay ? options.weight_decay : 0.0;
+    if (options.name == "adamw") {
+      adamw_step(part(flat_parameters_), part(flat_gradients_), part(moments_[0].flat), part(moments_[1].flat), options,
+                 step, decay, clip_scale);
+    } else {
+      sgd_step(part(flat_parameters_), part(flat_gradients_),
+               moments_.empty() ? std::span<float>{} : part(moments_[0].flat), options, step, decay, clip_scale);
+    }
+  }
+}
+
+}  // namespace motley

@@ -14,11 +14,12 @@ struct SearchOptions {
   std::int64_t global_batch = 0;                ///< samples an iteration; must be divisible by some micro-batch size
   std::vector<std::int64_t> micro_batch_sizes;  ///< allowed sizes; empty: every profiled size that divides global_batch
   std::vector<std::string> schedules = {"1f1b"};
-  bool clip = true;                 ///< the run clips by the model's norm (adds NORM)
-  int max_stages = 0;               ///< 0: no limit
-  bool use_all_devices = false;     ///< else devices may stay unused
-  bool any_order = true;            ///< may place stages on devices in any order; false: stage s on device s (ascending)
-  int candidates = 32;              ///< best closed-form candidates replayed in the simulator
+  bool clip = true;              ///< the run clips by the model's norm (adds NORM)
+  int max_stages = 0;            ///< 0: no limit
+  bool use_all_devices = false;  ///< else devices may stay unused
+  bool any_order = true;         ///< may place stages on devices in any order; false: stage s on device s (ascending)
+  int candidates = 32;           ///< most plans kept: the best and the best others simulated on the way
+  std::int64_t max_expansions = 4'000'000;  ///< search budget of "exact"; beyond it the gap is reported, not closed
 };
 
 /// "No plan fits in memory": the nearest miss and what it would take.
@@ -35,7 +36,7 @@ struct SearchStatistics {
 };
 
 struct Found {
-  Plan plan;  ///< with prediction, certificate and fingerprints
+  Plan plan;                     ///< with prediction, certificate and fingerprints
   std::vector<Plan> runners_up;  ///< best first, for --explain
   SearchStatistics statistics;
 };

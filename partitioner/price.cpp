@@ -1,0 +1,101 @@
+#include "motley/partitioner/price.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "motley/base/error.h"
+#include "motley/schedule/simulate.h"
+
+namespace motley {
+
+Priced price(const Plan& plan, const Profile& profile, bool clip) {
+  const PipelineCosts costs = costs_of(plan, profile);
+  const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), costs);
+  Priced priced;
+  Prediction& prediction = priced.prediction;
+  prediction.iteration = simulation.iteration;
+  prediction.bubble_share = simulation.bubble_share;
+  for (int stage = 0; stage < plan.stage_count(); ++stage) {
+    const int device = plan.stages[stage].replicas.front().device;
+    prediction.stage_busy.push_back(simulation.busy[device]);
+    prediction.stage_memory.push_back(simulation.peak_memory[device]);
+    if (stage + 1 < plan.stage_count()) {
+      const int next = plan.stages[stage + 1].replicas.front().device;
+      prediction.edge_time.push_back(costs.transfer(device, next, costs.stages[stage].boundary_forward) +
+                                     costs.transfer(next, device, costs.stages[stage].boundary_backward));
+    }
+    const Bytes missing = simulation.peak_memory[device] - profile.cluster.devices[device].memory;
+    if (missing > Bytes{0} && (!priced.shortfall || missing > priced.shortfall->missing)) {
+      priced.shortfall = Shortfall{stage, device, missing};
+    }
+  }
+  return priced;
+}
+
+Candidates::Candidates(const Profile& profile, const SearchOptions& options)
+    : profile_(profile), clip_(options.clip), kept_(static_cast<std::size_t>(std::max(1, options.candidates))) {}
+
+bool Candidates::offer(Plan plan) {
+  Priced priced = price(plan, profile_, clip_);
+  ++simulated_;
+  if (priced.shortfall) {
+    if (!nearest_miss_ || priced.shortfall->missing < miss_.missing) {
+      miss_ = *priced.shortfall;
+      nearest_miss_ = std::move(plan);
+    }
+    return false;
+  }
+  plan.prediction = std::move(priced.prediction);
+  const auto place = std::upper_bound(plans_.begin(), plans_.end(), plan, [](const Plan& a, const Plan& b) {
+    return a.prediction->iteration < b.prediction->iteration;
+  });
+  const bool first = place == plans_.begin();
+  if (plans_.size() < kept_ || place != plans_.end()) {
+    plans_.insert(place, std::move(plan));
+    if (plans_.size() > kept_) plans_.pop_back();
+  }
+  return first;
+}
+
+double Candidates::best() const {
+  return plans_.empty() ? std::numeric_limits<double>::infinity() : plans_.front().prediction->iteration.value;
+}
+
+SearchResult Candidates::result(const std::string& planner, const SearchStatistics& statistics,
+                                std::optional<Certificate> certificate) const {
+  if (plans_.empty()) {
+    MOTLEY_CHECK(nearest_miss_.has_value(), "planner {} offered no plan", planner);
+    return infeasible(*nearest_miss_, miss_, profile_);
+  }
+  const std::string of_profile = fingerprint(profile_);
+  const std::string of_model = model_fingerprint(profile_.model);
+  const auto stamped = [&](Plan plan) {
+    plan.planner = planner;
+    plan.profile_fingerprint = of_profile;
+    plan.model_fingerprint = of_model;
+    plan.emulated = profile_.cluster.emulated;
+    return plan;
+  };
+  Found found;
+  found.plan = stamped(plans_.front());
+  found.plan.certificate = std::move(certificate);
+  for (std::size_t i = 1; i < plans_.size(); ++i) found.runners_up.push_back(stamped(plans_[i]));
+  found.statistics = statistics;
+  found.statistics.simulated = simulated_;
+  return found;
+}
+
+Infeasible infeasible(const Plan& plan, const Shortfall& shortfall, const Profile& profile) {
+  const StagePlan& stage = plan.stages[shortfall.stage];
+  const Device& device = profile.cluster.devices[shortfall.device];
+  Infeasible answer;
+  answer.device = shortfall.device;
+  answer.missing = shortfall.missing;
+  const auto megabytes = [](Bytes bytes) { return static_cast<double>(bytes.value) / 1e6; };
+  answer.reason = fmt::format("stage of layers [{}, {}) on {} lacks {:.3f} MB of {:.3f} MB (micro-batch size {})",
+                              stage.first_layer, stage.end_layer, device.name, megabytes(shortfall.missing),
+                              megabytes(device.memory), plan.micro_batch_size);
+  return answer;
+}
+
+}  // namespace motley

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "motley/partitioner/search.h"
+
+namespace motley {
+
+/// The stage whose device lacks the most memory.
+struct Shortfall {
+  int stage = 0;
+  int device = 0;
+  Bytes missing;
+};
+
+struct Priced {
+  Prediction prediction;
+  std::optional<Shortfall> shortfall;  ///< none: every peak is within its device's memory
+};
+
+/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. Stages must have one device each.
+/// O(actions log ranks).
+[[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
+
+/// Collects priced plans: the best feasible ones in order of iteration time (ties: first come), and the nearest miss.
+class Candidates {
+ public:
+  Candidates(const Profile& profile, const SearchOptions& options);
+
+  /// Prices `plan` and keeps it. Returns whether it is the best so far.
+  bool offer(Plan plan);
+
+  /// Iteration time of the best in seconds; infinite while there is none.
+  [[nodiscard]] double best() const;
+  [[nodiscard]] std::int64_t simulated() const { return simulated_; }
+
+  /// The best plan, stamped with `planner`, fingerprints and the emulated flag, or the nearest miss. At least one
+  /// plan must have been offered.
+  [[nodiscard]] SearchResult result(const std::string& planner, const SearchStatistics& statistics,
+                                    std::optional<Certificate> certificate) const;
+
+ private:
+  const Profile& profile_;
+  bool clip_;
+  std::size_t kept_;
+  std::int64_t simulated_ = 0;
+  std::vector<Plan> plans_;
+  std::optional<Plan> nearest_miss_;
+  Shortfall miss_;
+};
+
+/// "stage of layers [0, 3) on rank2 lacks 12.3 MB of 64.0 MB".
+[[nodiscard]] Infeasible infeasible(const Plan& plan, const Shortfall& shortfall, const Profile& profile);
+
+}  // namespace motley

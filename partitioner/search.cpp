@@ -1,0 +1,68 @@
+#include "motley/partitioner/search.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "motley/base/error.h"
+#include "motley/partitioner/baselines.h"
+#include "motley/partitioner/brute_force.h"
+#include "motley/partitioner/exact.h"
+#include "motley/partitioner/space.h"
+
+namespace motley {
+namespace {
+
+struct Planner {
+  const char* name;
+  SearchResult (*plan)(const Profile&, const SearchOptions&);
+};
+
+constexpr Planner kPlanners[] = {{"exact", plan_exact},
+                                 {"uniform", plan_uniform},
+                                 {"parameters", plan_parameters},
+                                 {"single", plan_single},
+                                 {"brute-force", plan_brute_force}};
+
+/// Levenshtein's distance, O(|a| |b|).
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+SearchResult find_plan(const std::string& planner, const Profile& profile, const SearchOptions& options) {
+  for (const Planner& known : kPlanners) {
+    if (planner != known.name) continue;
+    check_options(options);
+    validate(profile, "profile");
+    return known.plan(profile, options);
+  }
+  const std::vector<std::string> names = planner_names();
+  const auto nearest = std::min_element(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return edit_distance(planner, a) < edit_distance(planner, b);
+  });
+  throw InputError::of("planner: '{}' found, one of {} expected; did you mean '{}'?", planner, fmt::join(names, ", "),
+                       *nearest);
+}
+
+std::vector<std::string> planner_names() {
+  std::vector<std::string> names;
+  for (const Planner& planner : kPlanners) names.emplace_back(planner.name);
+  return names;
+}
+
+}  // namespace motley

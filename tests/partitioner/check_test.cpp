@@ -1,0 +1,87 @@
+#include "motley/partitioner/check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "instances.h"
+
+namespace motley {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class Check : public testing::Test {
+ protected:
+  Check() : profile_(plain_profile(6, {0, 1, 0})) {
+    options_.global_batch = 8;
+    plan_ = found(find_plan("exact", profile_, options_)).plan;
+  }
+  std::vector<std::string> problems() const { return check(plan_, profile_, options_); }
+
+  Profile profile_;
+  SearchOptions options_;
+  Plan plan_;
+};
+
+TEST_F(Check, FindsNothingWrongWithASoundPlan) {
+  EXPECT_THAT(problems(), IsEmpty());
+}
+
+TEST_F(Check, FindsNothingWrongWithAHandWrittenPlan) {
+  plan_.prediction.reset();
+  plan_.certificate.reset();
+  plan_.profile_fingerprint.clear();
+  plan_.model_fingerprint.clear();
+  EXPECT_THAT(problems(), IsEmpty());
+}
+
+TEST_F(Check, CatchesAWrongIterationTime) {
+  plan_.prediction->iteration = plan_.prediction->iteration * 0.99;
+  EXPECT_THAT(problems(), Contains(HasSubstr("prediction.iteration")));
+}
+
+TEST_F(Check, CatchesABoundAboveThePlan) {
+  plan_.certificate->lower_bound = plan_.prediction->iteration * 1.01;
+  plan_.certificate->gap = 1.0 / 1.01 - 1.0;
+  EXPECT_THAT(problems(), Contains(HasSubstr("above this plan's own")));
+}
+
+TEST_F(Check, CatchesAGapThatDoesNotFollow) {
+  plan_.certificate->lower_bound = plan_.prediction->iteration * 0.5;
+  EXPECT_THAT(problems(), Contains(HasSubstr("certificate.gap")));
+}
+
+TEST_F(Check, CatchesABoundAboveABaseline) {
+  // A bad plan that calls itself optimal: everything on the slow device.
+  for (StagePlan& stage : plan_.stages) stage.replicas.front().device = 1;
+  plan_.stages = {plan_.stages.front()};
+  plan_.stages.front().end_layer = 6;
+  plan_.stages.front().warm_up = 1;
+  plan_.prediction.reset();
+  plan_.certificate->lower_bound = Seconds{6 * 8 * 6e-3};  // 8 micro-batches, 6 layers, 2 + 4 ms
+  plan_.certificate->gap = 0.0;
+  EXPECT_THAT(problems(), Contains(HasSubstr("of planner uniform")));
+}
+
+TEST_F(Check, CatchesMemoryThatIsNotThere) {
+  profile_.cluster.devices[plan_.stages.front().replicas.front().device].memory = Bytes{5'000};
+  EXPECT_THAT(problems(), Contains(HasSubstr("lacks")));
+  EXPECT_THAT(problems(), Contains(HasSubstr("profile_fingerprint")));
+}
+
+TEST_F(Check, CatchesWrongPeaksAndCounts) {
+  plan_.prediction->stage_memory.front() += Bytes{1};
+  EXPECT_THAT(problems(), Contains(HasSubstr("prediction.stage_memory")));
+  options_.global_batch = 16;
+  EXPECT_THAT(problems(), Contains(HasSubstr("micro_batches")));
+}
+
+TEST_F(Check, CatchesAPlanThatLeavesLayersOut) {
+  plan_.stages.back().end_layer = 5;
+  EXPECT_THAT(problems(), testing::SizeIs(1));
+}
+
+}  // namespace
+}  // namespace motley

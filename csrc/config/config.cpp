@@ -42,6 +42,7 @@ ProfileConfig read_profile_table(TableReader reader, const std::string& source) 
   }
   c.repeats = reader.integer("repeats", c.repeats, 3, 1000);
   c.noise_limit = reader.number("noise_limit", c.noise_limit, 0.001, 10.0);
+  c.deadline.value = reader.number("deadline_s", c.deadline.value, 0.1, 86400.0);
   reader.finish();
   return c;
 }

@@ -1,0 +1,222 @@
+#include "motley/profiler/layers.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "motley/base/error.h"
+#include "motley/profiler/median.h"
+
+namespace motley {
+namespace {
+
+Seconds now() {
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
+}
+
+Bytes bytes_of(const TensorList& tensors) {
+  Bytes total;
+  for (const at::Tensor& tensor : tensors) {
+    total.value += static_cast<std::int64_t>(tensor.nbytes());
+  }
+  return total;
+}
+
+/// Gradients of the size of what a stage puts out, as its successor would send them back.
+TensorList gradients_like(const Boundary& boundary, const TensorList& output) {
+  TensorList gradients;
+  for (std::size_t i = 0; i < output.size(); ++i) {
+    if (boundary[i].has_gradient) {
+      gradients.push_back(at::randn_like(output[i]) * 1e-3);
+    }
+  }
+  return gradients;
+}
+
+Bytes at_least_zero(Bytes bytes) {
+  return std::max(bytes, Bytes{0});
+}
+
+}  // namespace
+
+struct LayerMeter::Samples {
+  explicit Samples(std::size_t layers)
+      : forward(layers), backward(layers), backward_input(layers), backward_weight(layers), update(layers) {}
+
+  std::vector<std::vector<double>> forward, backward, backward_input, backward_weight,
+      update;                  // [layer][pass], seconds
+  std::vector<double> passes;  // forward + backward of the whole chain, seconds
+};
+
+LayerMeter::LayerMeter(const Workload& workload, Pacer pacer, std::uint64_t seed, const OptimizerOptions& optimizer,
+                       std::vector<std::int64_t> micro_batch_sizes)
+    : workload_(workload), boundaries_(boundaries_of(workload)), sizes_(std::move(micro_batch_sizes)), pacer_(pacer) {
+  for (std::size_t layer = 0; layer < workload.layers.size(); ++layer) {
+    stages_.push_back(std::make_unique<Stage>(workload, static_cast<int>(layer), static_cast<int>(layer) + 1,
+                                              boundaries_[layer], seed, optimizer));
+  }
+}
+
+Fields LayerMeter::fields(const Stage& stage, std::int64_t size) const {
+  if (stage.reads().empty()) {
+    return {};
+  }
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(size));
+  std::iota(samples.begin(), samples.end(), 0);
+  const std::int64_t available = workload_.data->size(Split::Train);
+  for (std::int64_t& sample : samples) {
+    sample %= available;
+  }
+  return workload_.data->fetch(stage.reads(), Split::Train, samples);
+}
+
+std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
+  std::vector<LayerProfile> profiles(stages_.size());
+  for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+    profiles[layer].name = workload_.layers[layer]->name();
+    profiles[layer].parameters = stages_[layer]->parameter_bytes();
+    profiles[layer].optimizer_state = stages_[layer]->optimizer_bytes();
+    profiles[layer].output = boundaries_[layer + 1];
+  }
+  for (const std::int64_t size : sizes_) {
+    // Forward down the chain, only each layer's output held: what stays alive beyond it is what the layer saved.
+    TensorList input;
+    const Bytes before_all = memory.counts().live;
+    std::vector<Bytes> saved(stages_.size());
+    std::vector<TensorList> gradients(stages_.size());
+    for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+      Stage& stage = *stages_[layer];
+      const Bytes before = memory.counts().live - bytes_of(input);
+      const Bytes live = memory.counts().live;
+      memory.reset_peak();
+      TensorList output;
+      {
+        const Fields data = fields(stage, size);
+        output = stage.forward(0, 0, std::move(input), data, true);
+        input.clear();
+      }
+      const HostMemoryCounts after = memory.counts();
+      saved[layer] = at_least_zero(after.live - before - bytes_of(output));
+      profiles[layer].memory.push_back(
+          {saved[layer], Bytes{0}, at_least_zero(after.peak - std::max(live, after.live))});
+      input = std::move(output);
+    }
+    input.clear();
+    const Bytes graphs = memory.counts().live - before_all;
+    Bytes freed;
+    TensorList gradient;
+    for (std::size_t layer = stages_.size(); layer-- > 0;) {
+      Stage& stage = *stages_[layer];
+      LayerMemory& entry = profiles[layer].memory.back();
+      const Bytes live = memory.counts().live;
+      memory.reset_peak();
+      TensorList below = stage.backward_input(0, std::move(gradient), 1.0);
+      gradient.clear();
+      const HostMemoryCounts after = memory.counts();
+      freed += saved[layer];
+      entry.queued = at_least_zero(after.live - bytes_of(below) - before_all - at_least_zero(graphs - freed));
+      Bytes transient = at_least_zero(after.peak - live);
+      const Bytes before_weight = after.live;
+      memory.reset_peak();
+      stage.backward_weight(0);
+      transient = std::max(transient, at_least_zero(memory.counts().peak - before_weight));
+      entry.transient = std::max(entry.transient, transient);
+      gradient = std::move(below);
+    }
+    for (const auto& stage : stages_) {
+      (void)stage->take_loss();
+      stage->abandon_step();
+    }
+  }
+  return profiles;
+}
+
+void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples& samples) {
+  const auto timed = [&](std::vector<double>& into, auto&& work) {
+    const Seconds start = now();
+    auto result = pacer_.run(work);
+    into.push_back((now() - start).value);
+    return result;
+  };
+  const Seconds begin = now();
+  TensorList input;
+  std::vector<TensorList> gradients(stages_.size());
+  for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+    Stage& stage = *stages_[layer];
+    TensorList output = timed(samples.forward[layer], [&] {
+      const Fields data = fields(stage, size);
+      return stage.forward(0, step, std::move(input), data, true);
+    });
+    input = std::move(output);
+  }
+  TensorList gradient;
+  for (std::size_t layer = stages_.size(); layer-- > 0;) {
+    Stage& stage = *stages_[layer];
+    if (split) {
+      gradient =
+          timed(samples.backward_input[layer], [&] { return stage.backward_input(0, std::move(gradient), 1e-3); });
+      timed(samples.backward_weight[layer], [&] {
+        stage.backward_weight(0);
+        return true;
+      });
+    } else {
+      gradient = timed(samples.backward[layer], [&] { return stage.backward(0, std::move(gradient), 1e-3); });
+    }
+  }
+  samples.passes.push_back((now() - begin).value);
+  for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+    timed(samples.update[layer], [&] {
+      (void)stages_[layer]->squared_norms();
+      stages_[layer]->update(step, 1.0);
+      return true;
+    });
+    (void)stages_[layer]->take_loss();
+  }
+}
+
+MeasuredTimes LayerMeter::times(std::int64_t repeats, const std::function<bool()>& enough) {
+  std::vector<Samples> samples(sizes_.size(), Samples(stages_.size()));
+  {
+    Samples warm_up(stages_.size());
+    for (const std::int64_t size : sizes_) {
+      pass(size, false, 0, warm_up);
+      pass(size, true, 0, warm_up);
+    }
+  }
+  // Sizes take turns, so that a disturbance of seconds does not fall on one of them alone.
+  std::int64_t done = 0;
+  do {
+    for (std::size_t size = 0; size < sizes_.size(); ++size) {
+      pass(sizes_[size], false, done, samples[size]);
+      pass(sizes_[size], true, done, samples[size]);
+    }
+    ++done;
+  } while (done < repeats || !enough());
+
+  MeasuredTimes measured;
+  measured.times.update.resize(stages_.size());
+  for (std::size_t size = 0; size < sizes_.size(); ++size) {
+    std::vector<LayerTimes>& row = measured.times.by_size.emplace_back(stages_.size());
+    for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+      const Spread forward = spread_of(samples[size].forward[layer]);
+      const Spread backward = spread_of(samples[size].backward[layer]);
+      const Spread input = spread_of(samples[size].backward_input[layer]);
+      const Spread weight = spread_of(samples[size].backward_weight[layer]);
+      row[layer] = {Seconds{forward.median}, Seconds{input.median}, Seconds{weight.median}, Seconds{backward.median},
+                    std::max({forward.relative, backward.relative, input.relative, weight.relative})};
+    }
+    measured.spread = std::max(measured.spread, spread_of(samples[size].passes).relative);
+  }
+  for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+    std::vector<double> all;
+    for (const Samples& of_size : samples) {
+      all.insert(all.end(), of_size.update[layer].begin(), of_size.update[layer].end());
+    }
+    measured.times.update[layer] = {spread_of(all).median};
+  }
+  return measured;
+}
+
+}  // namespace motley

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+namespace motley {
+
+/// Median of a sample and its inter-quartile range over the median (nearest ranks).
+struct Spread {
+  double median = 0.0;
+  double relative = 0.0;
+};
+
+/// `values` must not be empty. O(n log n).
+[[nodiscard]] inline Spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  const double median = n % 2 == 1 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
+  const double range = values[std::min(n - 1, 3 * n / 4)] - values[n / 4];
+  return {median, median > 0.0 ? range / median : 0.0};
+}
+
+}  // namespace motley

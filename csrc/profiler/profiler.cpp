@@ -1,0 +1,232 @@
+#include "motley/profiler/profiler.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+
+#include "motley/base/error.h"
+#include "motley/profiler/layers.h"
+#include "motley/profiler/links.h"
+#include "motley/profiler/median.h"
+
+namespace motley {
+namespace {
+
+constexpr std::size_t kTextBytes = 128;
+constexpr int kLinkRepeats = 5;
+
+/// Fixed-size text so that one all-gather carries every rank's.
+std::vector<std::string> gather_texts(Communicator& communicator, const std::string& text, std::string_view label) {
+  std::array<char, kTextBytes> mine{};
+  std::strncpy(mine.data(), text.c_str(), kTextBytes - 1);
+  std::vector<char> all(kTextBytes * static_cast<std::size_t>(communicator.size()));
+  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), label);
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    texts.emplace_back(all.data() + kTextBytes * static_cast<std::size_t>(rank));
+  }
+  return texts;
+}
+
+std::vector<double> gather(Communicator& communicator, const std::vector<double>& mine, std::string_view label) {
+  std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
+  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), label);
+  return all;
+}
+
+std::vector<double> flatten(const DeviceTimes& times) {
+  std::vector<double> flat;
+  for (const auto& row : times.by_size) {
+    for (const LayerTimes& t : row) {
+      flat.insert(flat.end(),
+                  {t.forward.value, t.backward_input.value, t.backward_weight.value, t.backward.value, t.spread});
+    }
+  }
+  for (const Seconds update : times.update) {
+    flat.push_back(update.value);
+  }
+  return flat;
+}
+
+DeviceTimes unflatten(const std::vector<double>& flat, std::size_t sizes, std::size_t layers) {
+  DeviceTimes times;
+  const double* next = flat.data();
+  for (std::size_t size = 0; size < sizes; ++size) {
+    auto& row = times.by_size.emplace_back();
+    for (std::size_t layer = 0; layer < layers; ++layer, next += 5) {
+      row.push_back({Seconds{next[0]}, Seconds{next[1]}, Seconds{next[2]}, Seconds{next[3]}, next[4]});
+    }
+  }
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    times.update.push_back({*next++});
+  }
+  return times;
+}
+
+/// Ranks of one type are one device to the planner: the median of their entries.
+DeviceTimes median_of(const std::vector<std::vector<double>>& rows, std::size_t sizes, std::size_t layers) {
+  std::vector<double> merged(rows.front().size());
+  for (std::size_t i = 0; i < merged.size(); ++i) {
+    std::vector<double> values;
+    for (const std::vector<double>& row : rows) {
+      values.push_back(row[i]);
+    }
+    merged[i] = spread_of(values).median;
+  }
+  return unflatten(merged, sizes, layers);
+}
+
+/// What the engine itself does around an action, without the layers' work.
+Seconds measure_bookkeeping(Communicator& communicator) {
+  std::vector<double> times;
+  Pacer none;
+  constexpr int kBatch = 100;
+  for (int i = 0; i < 20; ++i) {
+    const Seconds start = communicator.now();
+    for (int j = 0; j < kBatch; ++j) {
+      communicator.set_progress("overhead probe");
+      (void)communicator.now();
+      none.run([] {});
+      (void)communicator.now();
+    }
+    times.push_back((communicator.now() - start).value / kBatch);
+  }
+  return {spread_of(times).median};
+}
+
+}  // namespace
+
+Profile measure(Communicator& communicator, const Workload& workload, HostMemory memory, Pacer pacer,
+                const ProfilerOptions& options, const std::function<void(const std::string&)>& progress) {
+  const int ranks = communicator.size();
+  const int rank = communicator.rank();
+  const std::size_t sizes = options.micro_batch_sizes.size();
+  const std::size_t layers = workload.layers.size();
+
+  std::array<char, 64> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::vector<std::string> types = gather_texts(communicator, options.device_type, "device types");
+  const std::vector<std::string> hosts = gather_texts(communicator, host.data(), "hosts");
+  const std::vector<double> limits = gather(communicator, {static_cast<double>(options.memory.value)}, "memory limits");
+
+  progress("memory of every layer");
+  LayerMeter meter(workload, pacer, options.seed, options.optimizer, options.micro_batch_sizes);
+  std::vector<LayerProfile> layer_profiles = meter.memory(memory);
+
+  // The others keep still while the first rank of each type measures alone.
+  std::vector<double> alone;
+  std::set<std::string> measured;
+  for (int turn = 0; turn < ranks; ++turn) {
+    if (!measured.insert(types[static_cast<std::size_t>(turn)]).second) {
+      continue;
+    }
+    if (turn == rank) {
+      progress("alone: " + options.device_type);
+      const MeasuredTimes times = meter.times(std::max<std::int64_t>(2, options.repeats / 2), [] { return true; });
+      alone = flatten(times.times);
+    }
+    communicator.world().barrier("measuring alone");
+  }
+  if (alone.empty()) {
+    alone.assign(sizes * layers * 5 + layers, 0.0);
+  }
+
+  progress("all ranks busy");
+  std::vector<double> busy;
+  std::vector<double> spreads;
+  for (std::int64_t attempt = 0; attempt < 2; ++attempt) {
+    communicator.world().barrier("measuring busy");
+    // Each rank loads the machine until every rank has its repeats: a finished rank passes its mark on and goes on.
+    bool marked = false;
+    std::vector<std::array<std::byte, 1>> marks(static_cast<std::size_t>(ranks));
+    std::array<std::byte, 1> mark{};
+    std::vector<Work> arrivals;
+    std::vector<Work> sent;
+    for (int other = 0; other < ranks; ++other) {
+      if (other != rank) {
+        arrivals.push_back(communicator.from(other).receive(marks[static_cast<std::size_t>(other)], "busy mark"));
+      }
+    }
+    const MeasuredTimes times = meter.times(options.repeats * (attempt == 0 ? 1 : 3), [&] {
+      if (!marked) {
+        for (int other = 0; other < ranks; ++other) {
+          if (other != rank) {
+            sent.push_back(communicator.to(other).send(mark, "busy mark"));
+          }
+        }
+        marked = true;
+      }
+      return std::all_of(arrivals.begin(), arrivals.end(), [](const Work& work) { return work.done(); });
+    });
+    for (Work& work : sent) {
+      work.wait();
+    }
+    for (Work& work : arrivals) {
+      work.wait();
+    }
+    busy = flatten(times.times);
+    spreads = gather(communicator, {times.spread}, "spread");
+    if (*std::max_element(spreads.begin(), spreads.end()) <= options.noise_limit) {
+      break;
+    }
+    if (attempt == 0) {
+      progress("too noisy to trust, measuring again for longer");
+    }
+  }
+
+  progress("links");
+  std::vector<std::vector<TransferCurve>> links = measure_links(communicator, kLinkRepeats);
+  const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
+  const Seconds overhead = measure_bookkeeping(communicator);
+
+  const std::vector<double> all_alone = gather(communicator, alone, "times alone");
+  const std::vector<double> all_busy = gather(communicator, busy, "times busy");
+  if (rank != 0) {
+    return {};
+  }
+  Profile profile;
+  profile.model.name = workload.name;
+  profile.model.layers = std::move(layer_profiles);
+  profile.model.micro_batch_sizes = options.micro_batch_sizes;
+  const std::size_t width = alone.size();
+  for (const std::string& type : measured) {
+    std::vector<std::vector<double>> of_type;
+    DeviceTable table;
+    bool first = true;
+    for (int r = 0; r < ranks; ++r) {
+      if (types[static_cast<std::size_t>(r)] != type) {
+        continue;
+      }
+      const auto row = [&](const std::vector<double>& all) {
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(width * static_cast<std::size_t>(r));
+        return std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(width));
+      };
+      if (first) {
+        table.alone = unflatten(row(all_alone), sizes, layers);
+        first = false;
+      }
+      of_type.push_back(row(all_busy));
+    }
+    table.busy = median_of(of_type, sizes, layers);
+    profile.model.devices[type] = std::move(table);
+  }
+  for (int r = 0; r < ranks; ++r) {
+    const auto i = static_cast<std::size_t>(r);
+    profile.cluster.devices.push_back(
+        {fmt::format("rank{}", r), hosts[i], types[i], Bytes{static_cast<std::int64_t>(limits[i])}, 0.0});
+    if (spreads[i] > options.noise_limit) {
+      profile.cluster.note += fmt::format("{}rank{}: passes spread by {:.0f} %, measured twice",
+                                          profile.cluster.note.empty() ? "" : "; ", r, spreads[i] * 100);
+    }
+  }
+  profile.cluster.links = std::move(links);
+  profile.cluster.action_overhead = overhead;
+  profile.cluster.norm_exchange = norm_exchange;
+  profile.cluster.emulated = options.emulated;
+  return profile;
+}
+
+}  // namespace motley

@@ -1,0 +1,55 @@
+#include "motley/runtime/weights.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+
+#include "motley/base/error.h"
+#include "motley/record/safetensors.h"
+
+namespace motley {
+namespace {
+
+std::filesystem::path file_of(const std::filesystem::path& directory, int layer) {
+  return directory / fmt::format("layer-{:03d}.safetensors", layer);
+}
+
+}  // namespace
+
+void save_weights(const std::filesystem::path& directory, const std::map<int, Stage*>& stages) {
+  for (const auto& [index, stage] : stages) {
+    for (const LayerState& layer : stage->layers()) {
+      std::vector<at::Tensor> kept;  // the spans below point into them
+      std::map<std::string, StoredTensor> tensors;
+      for (std::size_t i = 0; i < layer.specs().size(); ++i) {
+        kept.push_back(layer.parameters()[i].detach().contiguous());
+        tensors[layer.specs()[i].name] = {
+            DType::Float32,
+            layer.specs()[i].shape,
+            {static_cast<const std::byte*>(kept.back().data_ptr()), kept.back().nbytes()}};
+      }
+      write_safetensors(file_of(directory, layer.index()), tensors, {{"layer", layer.layer().name()}});
+    }
+  }
+}
+
+void load_weights(const std::filesystem::path& directory, const std::map<int, Stage*>& stages) {
+  for (const auto& [index, stage] : stages) {
+    for (const LayerState& layer : stage->layers()) {
+      const SafetensorsFile file(file_of(directory, layer.index()));
+      for (std::size_t i = 0; i < layer.specs().size(); ++i) {
+        const ParameterSpec& spec = layer.specs()[i];
+        const StoredTensor& stored = file.at(spec.name);
+        if (stored.shape != spec.shape || stored.dtype != DType::Float32) {
+          throw InputError::of("{}: tensor \"{}\" does not fit layer {} of this workload", file.source(), spec.name,
+                               layer.layer().name());
+        }
+        at::Tensor target = layer.parameters()[i].detach();
+        MOTLEY_CHECK(target.is_contiguous() && target.nbytes() == stored.data.size(), "layout of {}", spec.name);
+        std::memcpy(target.data_ptr(), stored.data.data(), stored.data.size());
+      }
+    }
+  }
+}
+
+}  // namespace motley

@@ -1,0 +1,107 @@
+#include "motley/launcher/command_line.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <iostream>
+
+#include "motley/base/error.h"
+#include "motley/base/log.h"
+#include "motley/config/table_reader.h"
+#include "motley/launcher/commands.h"
+#include "motley/launcher/options.h"
+
+namespace motley {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(const Invocation&);
+};
+
+constexpr std::array<Command, 7> kCommands{{
+    {"run", "profile, plan, train and evaluate: all of it", command_run},
+    {"profile", "measure layers and links (under mpirun)", command_profile},
+    {"plan", "cut the model into stages for a profile", command_plan},
+    {"simulate", "replay a plan action by action", command_simulate},
+    {"train", "train by a plan (under mpirun)", command_train},
+    {"evaluate", "score a trained router against baselines", command_evaluate},
+    {"show", "print one of Motley's files for a person", command_show},
+}};
+
+void print_help() {
+  std::cout << "motley: trains one model in pipeline stages across mixed devices and links\n\n"
+               "usage: motley COMMAND ... (motley COMMAND --help tells more)\n\n";
+  for (const Command& command : kCommands) {
+    std::cout << fmt::format("  {:<10} {}\n", command.name, command.summary);
+  }
+  std::cout << "\nexample: motley run configs/quickstart.toml\n";
+}
+
+}  // namespace
+
+std::optional<po::variables_map> parse_options(const Invocation& invocation, const std::string& command,
+                                               const std::string& usage, const std::string& example,
+                                               po::options_description options, const std::string& positional) {
+  options.add_options()("help,h", "print this");
+  po::positional_options_description places;
+  if (!positional.empty()) {
+    places.add(positional.c_str(), -1);
+  }
+  po::variables_map values;
+  try {
+    po::store(po::command_line_parser(invocation.arguments).options(options).positional(places).run(), values);
+    if (values.contains("help")) {
+      std::cout << "usage: motley " << usage << "\n\n" << options << "\nexample: " << example << '\n';
+      return std::nullopt;
+    }
+    po::notify(values);
+  } catch (const po::unknown_option& error) {
+    std::vector<std::string> known;
+    for (const auto& option : options.options()) {
+      known.push_back("--" + option->long_name());
+    }
+    const std::string near = nearest(error.get_option_name(), known);
+    throw InputError::of("motley {}: unknown option {}{}", command, error.get_option_name(),
+                         near.empty() ? "" : fmt::format(", did you mean {}?", near));
+  } catch (const po::error& error) {
+    throw InputError::of("motley {}: {} (motley {} --help tells more)", command, error.what(), command);
+  }
+  return values;
+}
+
+int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
+  start_logging(Verbosity::Normal, "");
+  const std::vector<std::string> all(argv + 1, argv + argc);
+  try {
+    if (all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help") {
+      print_help();
+      return all.empty() ? 2 : 0;
+    }
+    if (all.front() == "--version") {
+      std::cout << "motley " << MOTLEY_VERSION << '\n';
+      return 0;
+    }
+    for (const Command& command : kCommands) {
+      if (all.front() == command.name) {
+        return command.run({argv[0], {all.begin() + 1, all.end()}, registry});
+      }
+    }
+    std::vector<std::string> known;
+    for (const Command& command : kCommands) {
+      known.emplace_back(command.name);
+    }
+    const std::string near = nearest(all.front(), known);
+    throw InputError::of("motley: unknown command \"{}\"{}", all.front(),
+                         near.empty() ? "; motley --help lists them" : fmt::format(", did you mean \"{}\"?", near));
+  } catch (const InputError& error) {
+    std::cerr << "motley: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "motley: " << error.what() << '\n';
+    return 1;
+  }
+}
+
+}  // namespace motley

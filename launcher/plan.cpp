@@ -1,0 +1,61 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "motley/launcher/options.h"
+#include "motley/partitioner/explain.h"
+#include "motley/partitioner/search.h"
+#include "motley/plan/files.h"
+
+namespace motley {
+
+int command_plan(const Invocation& invocation) {
+  po::options_description options("options");
+  std::string profile_file;
+  std::string out;
+  std::string planner;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::string> schedules;
+  SearchOptions search;
+  options.add_options()("profile", po::value(&profile_file)->required(), "profile.json")(
+      "batch", po::value(&search.global_batch)->required(), "samples an iteration")(
+      "planner", po::value(&planner)->default_value("exact"), "exact, uniform, parameters, single or brute-force")(
+      "micro-batch-size", po::value(&sizes)->multitoken(),
+      "allowed sizes (default: every profiled one that divides the batch)")(
+      "schedule", po::value(&schedules)->multitoken(), "1f1b, gpipe (default: 1f1b)")(
+      "out", po::value(&out), "plan to write")("explain", "print where the time goes and what lost")(
+      "json", "print the plan as one JSON object");
+  const auto values = parse_options(invocation, "plan", "plan --profile FILE --batch N [--planner NAME] [--out FILE]",
+                                    "motley plan --profile run/profile.json --batch 256 --explain", options, "");
+  if (!values) {
+    return 0;
+  }
+  search.micro_batch_sizes = sizes;
+  if (!schedules.empty()) {
+    search.schedules = schedules;
+  }
+  const Profile profile = read_profile(profile_file);
+  const SearchResult result = find_plan(planner, profile, search);
+  if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
+    if (values->contains("json")) {
+      std::cout << nlohmann::json{{"infeasible", infeasible->reason}, {"missing_bytes", infeasible->missing.value}}
+                << '\n';
+    } else {
+      std::cout << "no plan fits: " << infeasible->reason << '\n';
+    }
+    return 2;
+  }
+  const Found& found = std::get<Found>(result);
+  if (!out.empty()) {
+    write_plan(out, found.plan);
+  }
+  if (values->contains("json")) {
+    nlohmann::json object = to_json(found.plan);
+    object["solve_s"] = found.statistics.solve.value;
+    std::cout << object << '\n';
+  } else if (values->contains("explain") || out.empty()) {
+    std::cout << explain(found, profile);
+  }
+  return 0;
+}
+
+}  // namespace motley

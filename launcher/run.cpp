@@ -1,0 +1,151 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "motley/base/error.h"
+#include "motley/base/log.h"
+#include "motley/launcher/context.h"
+#include "motley/launcher/mpirun.h"
+#include "motley/launcher/options.h"
+#include "motley/partitioner/explain.h"
+#include "motley/plan/files.h"
+#include "motley/record/json_lines.h"
+#include "motley/routing/report.h"
+
+namespace motley {
+namespace {
+
+nlohmann::json summary_of(const std::filesystem::path& record) {
+  for (const nlohmann::json& line : read_json_lines(record)) {
+    if (line.value("kind", "") == "summary") {
+      return line;
+    }
+  }
+  throw Fault::of("{}: has no summary, the training did not end", record.string());
+}
+
+Plan plan_by(const std::string& planner, const Profile& profile, const SearchOptions& options, bool tell) {
+  const SearchResult result = find_plan(planner, profile, options);
+  if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
+    throw InputError::of("planner {}: no plan fits: {}", planner, infeasible->reason);
+  }
+  if (tell) {
+    std::cerr << explain(std::get<Found>(result), profile);
+  }
+  return std::get<Found>(result).plan;
+}
+
+void hand_over(const Invocation& invocation, int ranks, const std::vector<std::string>& arguments) {
+  const int code = run_under_mpi(ranks, invocation.program, arguments);
+  if (code != 0) {
+    throw Fault::of("motley {} on {} ranks ended with exit code {}", arguments.front(), ranks, code);
+  }
+}
+
+struct Row {
+  std::string planner;
+  nlohmann::json summary;
+};
+
+std::string in_words(const std::vector<Row>& rows, bool emulated) {
+  std::string text =
+      fmt::format("\nspeed, measured in this run{}:\n  {:<12} {:>12} {:>12} {:>12} {:>8}\n",
+                  emulated ? " on emulated devices" : "", "plan", "samples/s", "iteration", "predicted", "error");
+  for (const Row& row : rows) {
+    const double measured = row.summary.value("iteration_s", 0.0);
+    const double predicted = row.summary.value("predicted_iteration_s", 0.0);
+    text += fmt::format("  {:<12} {:>12.1f} {:>10.3f} s {:>10.3f} s {:>+7.1f}%\n", row.planner,
+                        row.summary.value("samples_per_s", 0.0), measured, predicted, (predicted / measured - 1) * 100);
+  }
+  return text;
+}
+
+/// Losses of the steps all plans ran, compared bit for bit with the first plan's.
+std::string compare_losses(const std::vector<Row>& rows) {
+  std::size_t common = rows.front().summary.at("losses").size();
+  for (const Row& row : rows) {
+    common = std::min(common, row.summary.at("losses").size());
+  }
+  for (std::size_t step = 0; step < common; ++step) {
+    for (const Row& row : rows) {
+      const auto mine = row.summary.at("losses")[step].get<double>();
+      const auto first = rows.front().summary.at("losses")[step].get<double>();
+      if (mine != first) {
+        return fmt::format("losses DIFFER at step {}: {} has {:.17g}, {} has {:.17g}\n", step, rows.front().planner,
+                           first, row.planner, mine);
+      }
+    }
+  }
+  return fmt::format("the losses of all {} plans agree bit for bit over {} steps\n", rows.size(), common);
+}
+
+}  // namespace
+
+int command_run(const Invocation& invocation) {
+  po::options_description options("options");
+  std::string config_file;
+  options.add_options()("config", po::value(&config_file)->required(), "TOML configuration")("json",
+                                                                                             "print one JSON object");
+  const auto values =
+      parse_options(invocation, "run", "run CONFIG", "motley run configs/quickstart.toml", options, "config");
+  if (!values) {
+    return 0;
+  }
+  const Config config = read_config(config_file);
+  const std::filesystem::path& run = config.run_directory;
+  std::filesystem::create_directories(run);
+  const std::string profile_file = (run / "profile.json").string();
+  hand_over(invocation, config.devices.ranks, {"profile", config_file, "--out", profile_file});
+  const Profile profile = read_profile(profile_file);
+
+  SearchOptions search = search_options(config);
+  const Plan chosen = plan_by(config.plan.planner, profile, search, true);
+  const std::string plan_file = (run / "plan.json").string();
+  write_plan(plan_file, chosen);
+
+  // The same micro-batches, so that losses must agree bit for bit.
+  search.micro_batch_sizes = {chosen.micro_batch_size};
+  std::vector<Row> rows;
+  for (const std::string& planner : config.compare.planners) {
+    const std::filesystem::path directory = run / ("compare-" + planner);
+    const std::string file = (directory / "plan.json").string();
+    write_plan(file, plan_by(planner, profile, search, false));
+    hand_over(invocation, config.devices.ranks,
+              {"train", config_file, "--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
+               std::to_string(config.compare.steps), "--no-evaluation"});
+    rows.push_back({planner, summary_of(directory / "record.jsonl")});
+  }
+  hand_over(invocation, config.devices.ranks,
+            {"train", config_file, "--plan", plan_file, "--profile", profile_file, "--run", run.string()});
+  rows.push_back({"motley", summary_of(run / "record.jsonl")});
+
+  nlohmann::json result = {{"emulated", config.devices.emulated()}};
+  for (const Row& row : rows) {
+    result["plans"][row.planner] = row.summary;
+  }
+  std::string text = in_words(rows, config.devices.emulated()) + compare_losses(rows);
+  for (const nlohmann::json& entry : rows.back().summary.value("memory", nlohmann::json::array())) {
+    const auto predicted = entry.at("predicted_bytes").get<double>();
+    const auto measured = entry.at("measured_bytes").get<double>();
+    text += fmt::format("  memory of rank {}: predicted {:.1f} MB, measured {:.1f} MB ({:+.1f} %)\n",
+                        entry.at("rank").get<int>(), predicted / 1e6, measured / 1e6, (predicted / measured - 1) * 100);
+  }
+  const std::filesystem::path predictions = run / "predictions-test.safetensors";
+  if (config.workload == "router" && std::filesystem::exists(predictions)) {
+    const RouterEvaluation evaluation =
+        evaluate_predictions(config.workload_options["data"].value_or(std::string("data/mmlu_pro")), predictions);
+    result["router"] = to_json(evaluation);
+    text += '\n' + in_words(evaluation);
+  }
+  if (values->contains("json")) {
+    std::cout << result << '\n';
+  } else {
+    std::cout << text;
+  }
+  return 0;
+}
+
+}  // namespace motley

@@ -1,0 +1,138 @@
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "motley/base/error.h"
+#include "motley/launcher/options.h"
+#include "motley/plan/files.h"
+#include "motley/plan/json_field.h"
+#include "motley/record/json_lines.h"
+#include "motley/record/safetensors.h"
+
+namespace motley {
+namespace {
+
+void show(const Profile& profile) {
+  const ModelProfile& model = profile.model;
+  std::cout << fmt::format("profile of {}: {} layers, {} devices{}\n", model.name, model.layers.size(),
+                           profile.cluster.size(), profile.cluster.emulated ? " (emulated)" : "");
+  if (!profile.cluster.note.empty()) {
+    std::cout << "note: " << profile.cluster.note << '\n';
+  }
+  const std::size_t largest = model.micro_batch_sizes.size() - 1;
+  for (const auto& [type, table] : model.devices) {
+    std::cout << fmt::format("\n{} at micro-batch size {}, all ranks busy (ms)\n", type,
+                             model.micro_batch_sizes[largest]);
+    std::cout << fmt::format("  {:<12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>11} {:>10}\n", "layer", "forward",
+                             "backward", "input", "weight", "update", "spread", "param. MB", "saved MB");
+    for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+      const LayerTimes& t = table.busy.by_size[largest][layer];
+      std::cout << fmt::format("  {:<12} {:>9.3f} {:>9.3f} {:>9.3f} {:>9.3f} {:>9.3f} {:>6.0f}% {:>11.3f} {:>10.3f}\n",
+                               model.layers[layer].name, t.forward.value * 1e3, t.backward.value * 1e3,
+                               t.backward_input.value * 1e3, t.backward_weight.value * 1e3,
+                               table.busy.update[layer].value * 1e3, t.spread * 100,
+                               static_cast<double>(model.layers[layer].parameters.value) / 1e6,
+                               static_cast<double>(model.layers[layer].memory[largest].saved.value) / 1e6);
+    }
+  }
+  constexpr Bytes kMegabyte{1'000'000};
+  std::cout << "\nlinks, row to column: ms for 1 KB / MB per second at 1 MB\n";
+  for (int from = 0; from < profile.cluster.size(); ++from) {
+    std::cout << fmt::format("  {:<8}", profile.cluster.devices[static_cast<std::size_t>(from)].name);
+    for (int to = 0; to < profile.cluster.size(); ++to) {
+      const TransferCurve& link = profile.cluster.links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+      std::cout << (from == to ? fmt::format("{:>18}", "-")
+                               : fmt::format("{:>9.3f} /{:>7.1f}", link.time(Bytes{1'024}).value * 1e3,
+                                             1.0 / link.time(kMegabyte).value));
+    }
+    std::cout << '\n';
+  }
+}
+
+void show(const Plan& plan) {
+  std::cout << fmt::format("plan by {}: {} with {} micro-batches of {}{}\n", plan.planner, plan.schedule,
+                           plan.micro_batches, plan.micro_batch_size, plan.emulated ? " (emulated devices)" : "");
+  for (int s = 0; s < plan.stage_count(); ++s) {
+    const auto i = static_cast<std::size_t>(s);
+    const StagePlan& stage = plan.stages[i];
+    std::string bar;
+    double share = 0.0;
+    if (plan.prediction && i < plan.prediction->stage_busy.size() && plan.prediction->iteration.value > 0) {
+      share = plan.prediction->stage_busy[i] / plan.prediction->iteration;
+      bar.assign(static_cast<std::size_t>(share * 40), '#');
+    }
+    std::cout << fmt::format("  stage {} on device {}: layers [{}, {}), warm-up {:<2} |{:<40}| {:.0f} % busy\n", s,
+                             stage.replicas.front().device, stage.first_layer, stage.end_layer, stage.warm_up, bar,
+                             share * 100);
+  }
+  if (plan.prediction) {
+    std::cout << fmt::format("predicted iteration {:.4f} s, bubble {:.1f} %\n", plan.prediction->iteration.value,
+                             plan.prediction->bubble_share * 100);
+  }
+  if (plan.certificate) {
+    std::cout << fmt::format("no plan is faster than {:.4f} s (gap {:.2f} %) among: {}\n",
+                             plan.certificate->lower_bound.value, plan.certificate->gap * 100, plan.certificate->space);
+  }
+}
+
+void show_record(const std::filesystem::path& file) {
+  for (const nlohmann::json& line : read_json_lines(file)) {
+    const std::string kind = line.value("kind", "");
+    if (kind == "step") {
+      std::cout << fmt::format("step {:>5}  loss {:.6f}  {:.3f} s  {:.1f} samples/s\n", line.value("step", 0),
+                               line.value("loss", 0.0), line.value("wall_s", 0.0), line.value("samples_per_s", 0.0));
+    } else if (kind == "summary") {
+      std::cout << fmt::format("median iteration {:.4f} s, predicted {:.4f} s\n", line.value("iteration_s", 0.0),
+                               line.value("predicted_iteration_s", 0.0));
+    }
+  }
+}
+
+}  // namespace
+
+int command_show(const Invocation& invocation) {
+  po::options_description options("options");
+  std::string name;
+  options.add_options()("file", po::value(&name)->required(), "profile.json, plan.json, record.jsonl or .safetensors");
+  const auto values = parse_options(invocation, "show", "show FILE", "motley show run/plan.json", options, "file");
+  if (!values) {
+    return 0;
+  }
+  const std::filesystem::path file = name;
+  if (file.extension() == ".jsonl") {
+    show_record(file);
+    return 0;
+  }
+  if (file.extension() == ".safetensors") {
+    const SafetensorsFile tensors(file);
+    for (const auto& [key, tensor] : tensors.tensors()) {
+      std::string shape;
+      for (const std::int64_t extent : tensor.shape) {
+        shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
+      }
+      std::cout << fmt::format("{:<24} {}[{}]\n", key, name_of(tensor.dtype), shape);
+    }
+    return 0;
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    throw InputError::of("{}: cannot be read, expected one of Motley's files", name);
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  const nlohmann::json json = parse_json(text.str(), name);
+  const std::string kind = kind_of(json);
+  if (kind == "profile") {
+    show(profile_from_json(json, name));
+  } else if (kind == "plan") {
+    show(plan_from_json(json, name));
+  } else {
+    throw InputError::of("{}: field \"motley\" says \"{}\", expected \"profile\" or \"plan\"", name, kind);
+  }
+  return 0;
+}
+
+}  // namespace motley

@@ -1,0 +1,113 @@
+#include "motley/plan/files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "motley/base/error.h"
+
+namespace motley {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+Profile small_profile() {
+  Profile profile;
+  profile.model.name = "tiny";
+  profile.model.micro_batch_sizes = {1, 2};
+  for (int layer = 0; layer < 2; ++layer) {
+    LayerProfile l;
+    l.name = "layer" + std::to_string(layer);
+    l.parameters = Bytes{100};
+    l.optimizer_state = Bytes{200};
+    if (layer == 0) {
+      l.output = {{"hidden", {8}, DType::Float32, true}, {"mask", {8}, DType::Bool, false}};
+    }
+    l.memory = {{Bytes{10}, Bytes{2}, Bytes{3}}, {Bytes{20}, Bytes{4}, Bytes{6}}};
+    profile.model.layers.push_back(l);
+  }
+  DeviceTimes times;
+  const LayerTimes t{Seconds{0.1}, Seconds{0.12}, Seconds{0.08}, Seconds{0.2}, 0.05};
+  times.by_size = {{t, t}, {t, t}};
+  times.update = {Seconds{0.01}, Seconds{0.01}};
+  profile.model.devices["cpu"] = {times, times};
+  profile.cluster.devices = {{"rank0", "a", "cpu", Bytes{1000}, 0.5}, {"rank1", "b", "cpu", Bytes{2000}, 0.0}};
+  const TransferCurve link(Seconds{0.001}, BytesPerSecond{1e6});
+  profile.cluster.links = {{TransferCurve(), link}, {link, TransferCurve()}};
+  profile.cluster.emulated = true;
+  return profile;
+}
+
+std::string complaint(const std::function<void(json&)>& change) {
+  json file = to_json(small_profile());
+  change(file);
+  try {
+    (void)profile_from_json(file, "profile.json");
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ProfileFile, ReadsBackWhatItWrote) {
+  const json first = to_json(small_profile());
+  EXPECT_EQ(to_json(profile_from_json(first, "x")), first);
+}
+
+TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
+  EXPECT_THAT(complaint([](json& f) { f["version"] = 9; }), HasSubstr("profile.json: version: found 9, expected 1"));
+  EXPECT_THAT(complaint([](json& f) { f["motley"] = "plan"; }), HasSubstr("found \"plan\", expected \"profile\""));
+  EXPECT_THAT(complaint([](json& f) { f["model"].erase("name"); }), HasSubstr("field \"name\" is missing"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["nmae"] = 1; }), HasSubstr("unknown field \"nmae\""));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["layers"][1]["parameter_bytes"] = -1; }),
+              HasSubstr("model.layers[1].parameter_bytes: found -1"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["by_size"][0][0]["forward_s"] = -0.1; }),
+              HasSubstr("forward_s: found -0.1, expected seconds"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["update_s"][0] = nullptr; }),
+              HasSubstr("update_s[0]: found null"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["layers"] = json::array(); }), HasSubstr("model.layers: found none"));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["devices"][1]["name"] = "rank0"; }),
+              HasSubstr("stands there twice"));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["devices"][1]["type"] = "gpu"; }), HasSubstr("type \"gpu\""));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["links"].erase(1); }),
+              HasSubstr("cluster.links: found 1 rows, expected 2"));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["links"][0][1] = json::array(); }), HasSubstr("no measurement"));
+}
+
+TEST(ProfileFile, TruncatedOrMissingFileIsAnInputError) {
+  const std::string text = to_json(small_profile()).dump();
+  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "motley-cut.json";
+  for (const std::size_t length : {std::size_t{0}, std::size_t{1}, text.size() / 2, text.size() - 1}) {
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << text.substr(0, length);
+    EXPECT_THROW((void)read_profile(file), InputError) << length;
+  }
+  std::filesystem::remove(file);
+  EXPECT_THROW((void)read_profile(file), InputError);
+}
+
+TEST(PlanFile, ReadsBackWhatItWroteAndAHandWrittenOneNeedsLittle) {
+  const json by_hand = json::parse(R"({"motley": "plan", "version": 1, "micro_batch_size": 2, "micro_batches": 4,
+    "stages": [{"layers": [0, 3], "replicas": [{"device": 1}]}, {"layers": [3, 4], "replicas": [{"device": 0}]}]})");
+  const Plan plan = plan_from_json(by_hand, "plan.json");
+  EXPECT_EQ(plan.stages[0].replicas[0].sample_end, 2);
+  EXPECT_FALSE(plan.prediction.has_value());
+  EXPECT_EQ(to_json(plan_from_json(to_json(plan), "again")), to_json(plan));
+}
+
+TEST(Fingerprints, ModelIgnoresTimesAndProfileDoesNot) {
+  const Profile one = small_profile();
+  Profile other = small_profile();
+  other.model.devices["cpu"].busy.update[0] = Seconds{0.5};
+  EXPECT_EQ(model_fingerprint(one.model), model_fingerprint(other.model));
+  EXPECT_NE(fingerprint(one), fingerprint(other));
+  other.model.layers[0].parameters = Bytes{101};
+  EXPECT_NE(model_fingerprint(one.model), model_fingerprint(other.model));
+}
+
+}  // namespace
+}  // namespace motley

@@ -15,14 +15,15 @@ struct DTypeInfo {
   std::int64_t bytes;
 };
 
-constexpr std::array<DTypeInfo, 8> kDTypes{{{DType::Float64, "float64", 8},
+constexpr std::array<DTypeInfo, 9> kDTypes{{{DType::Float64, "float64", 8},
                                             {DType::Float32, "float32", 4},
                                             {DType::BFloat16, "bfloat16", 2},
                                             {DType::Float16, "float16", 2},
                                             {DType::Int64, "int64", 8},
                                             {DType::Int32, "int32", 4},
                                             {DType::UInt8, "uint8", 1},
-                                            {DType::Bool, "bool", 1}}};
+                                            {DType::Bool, "bool", 1},
+                                            {DType::UInt16, "uint16", 2}}};
 
 const DTypeInfo& info(DType dtype) {
   return kDTypes.at(static_cast<std::size_t>(dtype));

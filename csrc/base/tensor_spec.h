@@ -10,7 +10,7 @@
 
 namespace motley {
 
-enum class DType : std::uint8_t { Float64, Float32, BFloat16, Float16, Int64, Int32, UInt8, Bool };
+enum class DType : std::uint8_t { Float64, Float32, BFloat16, Float16, Int64, Int32, UInt8, Bool, UInt16 };
 
 /// "float32", "bfloat16", ...: safetensors' types by PyTorch's names.
 [[nodiscard]] std::string_view name_of(DType dtype);

@@ -16,14 +16,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, DType>, 8> kTypes{{{"F64", DType::Float64},
+constexpr std::array<std::pair<std::string_view, DType>, 9> kTypes{{{"F64", DType::Float64},
                                                                     {"F32", DType::Float32},
                                                                     {"BF16", DType::BFloat16},
                                                                     {"F16", DType::Float16},
                                                                     {"I64", DType::Int64},
                                                                     {"I32", DType::Int32},
                                                                     {"U8", DType::UInt8},
-                                                                    {"BOOL", DType::Bool}}};
+                                                                    {"BOOL", DType::Bool},
+                                                                    {"U16", DType::UInt16}}};
 
 DType dtype_from(const std::string& name, const std::string& where) {
   for (const auto& [text, dtype] : kTypes) {

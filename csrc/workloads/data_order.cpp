@@ -33,8 +33,8 @@ std::vector<std::int64_t> samples_of_step(std::uint64_t seed, std::int64_t step,
   std::vector<std::int64_t> samples;
   samples.reserve(static_cast<std::size_t>(batch));
   for (std::int64_t i = 0; i < batch; ++i) {
-    const std::uint64_t position = static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(batch) +
-                                   static_cast<std::uint64_t>(i);
+    const std::uint64_t position =
+        static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(batch) + static_cast<std::uint64_t>(i);
     const std::uint64_t key = mix(mix(seed) ^ (position / range));
     std::uint64_t sample = position % range;
     do {

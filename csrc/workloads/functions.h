@@ -6,9 +6,9 @@
 
 namespace motley {
 
-// Operators whose weight gradients can be computed apart from their input gradients: where `context.queue` is set and the
-// parameters are the stage's own, backward gives dX at once and hands the work for dW to the queue. Walking the graph
-// twice with autograd::grad instead costs a zero-bubble schedule what it gains. Gradients equal plain LibTorch's.
+// Operators whose weight gradients can be computed apart from their input gradients: where `context.queue` is set and
+// the parameters are the stage's own, backward gives dX at once and hands the work for dW to the queue. Walking the
+// graph twice with autograd::grad instead costs a zero-bubble schedule what it gains. Gradients equal plain LibTorch's.
 
 /// x W^T + b. x: [..., in], W: [out, in], b: [out] or undefined. Result [..., out].
 [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -22,13 +22,14 @@ namespace motley {
                                     const LayerContext& context);
 
 /// Inverted dropout of float32 x [samples, ...], identity when not training. The mask of a sample is a function of the
-/// context's key, of `site` (tells several dropouts in one layer apart) and of the sample's place in the micro-batch: the
-/// same in every plan, replicated ones too. Nothing is saved: backward computes the mask again. `probability` in [0, 1) is
-/// rounded to a multiple of 1/65536.
+/// context's key, of `site` (tells several dropouts in one layer apart) and of the sample's place in the micro-batch:
+/// the same in every plan, replicated ones too. Nothing is saved: backward computes the mask again. `probability` in
+/// [0, 1) is rounded to a multiple of 1/65536.
 [[nodiscard]] at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& context,
                                  std::uint64_t site = 0);
 
-/// x plus normal noise of deviation `scale`, not when not training; keyed as `dropout` is. No gradient flows to the noise.
+/// x plus normal noise of deviation `scale`, not when not training; keyed as `dropout` is. No gradient flows to the
+/// noise.
 [[nodiscard]] at::Tensor add_noise(const at::Tensor& x, double scale, const LayerContext& context,
                                    std::uint64_t site = 0);
 

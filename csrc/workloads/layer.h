@@ -41,13 +41,13 @@ struct RandomKey {
   /// apart.
   [[nodiscard]] std::uint64_t hash(std::uint64_t site = 0) const;
 
-  /// LibTorch's generator from `hash()` and `first_sample`, for layers that use LibTorch's own random operators. (What they
-  /// draw for a sample depends on `first_sample`; `dropout` of functions.h does not.)
+  /// LibTorch's generator from `hash()` and `first_sample`, for layers that use LibTorch's own random operators. (What
+  /// they draw for a sample depends on `first_sample`; `dropout` of functions.h does not.)
   [[nodiscard]] at::Generator generator() const;
 };
 
-/// Tensors by name with one row a sample: what the data source has of a micro-batch ("embedding", "tokens", "correct"), or
-/// what the last layer shows of it.
+/// Tensors by name with one row a sample: what the data source has of a micro-batch ("embedding", "tokens", "correct"),
+/// or what the last layer shows of it.
 using Fields = std::map<std::string, at::Tensor>;
 
 struct LayerContext {
@@ -75,13 +75,13 @@ class Layer {
   [[nodiscard]] virtual std::vector<std::string> reads() const { return {}; }
 
   /// Input and output tensors have shape [samples, shape per sample...]. The last layer returns exactly one scalar: the
-  /// SUM of the loss over the micro-batch's samples; the caller scales. Must be differentiable by LibTorch's autograd; a
-  /// layer that uses functions.h gives its weight gradients apart and makes zero-bubble schedules pay.
+  /// SUM of the loss over the micro-batch's samples; the caller scales. Must be differentiable by LibTorch's autograd;
+  /// a layer that uses functions.h gives its weight gradients apart and makes zero-bubble schedules pay.
   [[nodiscard]] virtual TensorList forward(const TensorList& input, LayerContext& context) const = 0;
 };
 
-/// Throws InputError that names `layer`, what it is handed and what it expects, unless they agree in shape, type and number
-/// (names of tensors may differ).
+/// Throws InputError that names `layer`, what it is handed and what it expects, unless they agree in shape, type and
+/// number (names of tensors may differ).
 void expect_input(const Layer& layer, const Boundary& input, const Boundary& expected);
 
 /// The field `name`. Throws InputError naming the layer and the fields there are.

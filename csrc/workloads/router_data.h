@@ -8,8 +8,8 @@
 
 namespace motley {
 
-/// Data of a router: fields "embedding" (float16 [E]), "correct" (float32 [M], 0 or 1), "length" (float32 [M], log1p of the
-/// answer's characters, standardised per LLM over the training split; what was not answered counts as the mean, 0),
+/// Data of a router: fields "embedding" (float16 [E]), "correct" (float32 [M], 0 or 1), "length" (float32 [M], log1p of
+/// the answer's characters, standardised per LLM over the training split; what was not answered counts as the mean, 0),
 /// "query" (int64, index within the source, all splits together).
 class RouterData : public DataSource {
  public:
@@ -27,8 +27,8 @@ struct SyntheticRouterOptions {
   std::uint64_t seed = 1;
 };
 
-/// Unit embeddings at random, and LLMs that answer right where a hidden direction of theirs says so, with noise: something
-/// can be learnt, nothing is real.
+/// Unit embeddings at random, and LLMs that answer right where a hidden direction of theirs says so, with noise:
+/// something can be learnt, nothing is real.
 [[nodiscard]] std::shared_ptr<const RouterData> synthetic_router_data(const SyntheticRouterOptions& options);
 
 }  // namespace motley

@@ -8,14 +8,15 @@
 namespace motley {
 namespace {
 
-constexpr std::array<std::pair<DType, c10::ScalarType>, 8> kTypes{{{DType::Float64, c10::ScalarType::Double},
+constexpr std::array<std::pair<DType, c10::ScalarType>, 9> kTypes{{{DType::Float64, c10::ScalarType::Double},
                                                                    {DType::Float32, c10::ScalarType::Float},
                                                                    {DType::BFloat16, c10::ScalarType::BFloat16},
                                                                    {DType::Float16, c10::ScalarType::Half},
                                                                    {DType::Int64, c10::ScalarType::Long},
                                                                    {DType::Int32, c10::ScalarType::Int},
                                                                    {DType::UInt8, c10::ScalarType::Byte},
-                                                                   {DType::Bool, c10::ScalarType::Bool}}};
+                                                                   {DType::Bool, c10::ScalarType::Bool},
+                                                                   {DType::UInt16, c10::ScalarType::UInt16}}};
 
 }  // namespace
 

@@ -13,8 +13,8 @@ using GradientSlots = std::unordered_map<const c10::TensorImpl*, at::Tensor>;
 
 /// The weight gradients that one micro-batch's backward pass leaves for later.
 ///
-/// Functions such as `linear` hand in the work that adds dW to its slot. Where weight gradients were deferred it waits for
-/// `run()`, else it runs at once. Both do the same arithmetic in the same order, so the bits agree.
+/// Functions such as `linear` hand in the work that adds dW to its slot. Where weight gradients were deferred it waits
+/// for `run()`, else it runs at once. Both do the same arithmetic in the same order, so the bits agree.
 class WeightGradients {
  public:
   /// `slots` must outlive this object.
@@ -22,8 +22,8 @@ class WeightGradients {
   WeightGradients(const WeightGradients&) = delete;
   WeightGradients& operator=(const WeightGradients&) = delete;
 
-  /// The sum that the gradient of `parameter` belongs in; undefined where it is no parameter of the stage (a transposed or
-  /// computed weight): its gradient must then take the ordinary way through autograd.
+  /// The sum that the gradient of `parameter` belongs in; undefined where it is no parameter of the stage (a transposed
+  /// or computed weight): its gradient must then take the ordinary way through autograd.
   [[nodiscard]] at::Tensor slot(const at::Tensor& parameter) const;
 
   /// True: work waits for `run()`. False: `add` runs it.

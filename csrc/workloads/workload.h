@@ -29,8 +29,8 @@ class DataSource {
   /// Names that fetch() knows.
   [[nodiscard]] virtual std::vector<std::string> fields() const = 0;
 
-  /// The fields `names`, one row for each of `samples` (indices within the split), in their order. Throws InputError for an
-  /// unknown name.
+  /// The fields `names`, one row for each of `samples` (indices within the split), in their order. Throws InputError
+  /// for an unknown name.
   [[nodiscard]] virtual Fields fetch(std::span<const std::string> names, Split split,
                                      std::span<const std::int64_t> samples) const = 0;
 };
@@ -42,8 +42,8 @@ struct Workload {
   std::shared_ptr<const DataSource> data;
 };
 
-/// Element l is what layer l is handed; the first is {}, as is the last, number layers.size(). Throws InputError naming the
-/// layer whose input does not fit or that ends the chain too early.
+/// Element l is what layer l is handed; the first is {}, as is the last, number layers.size(). Throws InputError naming
+/// the layer whose input does not fit or that ends the chain too early.
 [[nodiscard]] std::vector<Boundary> boundaries_of(const Workload& workload);
 
 /// Which workload, and its own keys.
@@ -51,6 +51,7 @@ struct WorkloadConfig {
   std::string name;
   toml::table options;
   std::filesystem::path folder;  ///< that relative paths in `options` start from; empty: the working directory
+  std::string source = "workload options";  ///< heads messages about `options`: the file they came from
 };
 
 /// Workloads by name. A value: a program that adds its own starts from builtin_workloads() and hands its registry on.

@@ -1,0 +1,210 @@
+#include "motley/workloads/functions.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+
+#include "motley/base/error.h"
+#include "motley/workloads/mix.h"
+
+namespace motley {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// The queue rides through autograd's context as a number: it belongs to the stage, which keeps it until the
+// micro-batch's weight gradients are done.
+void keep_queue(AutogradContext* context, WeightGradients* queue) {
+  context->saved_data["queue"] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(queue));
+}
+
+WeightGradients* kept_queue(const AutogradContext* context) {
+  const auto value = static_cast<std::intptr_t>(context->saved_data.at("queue").toInt());
+  return reinterpret_cast<WeightGradients*>(value);
+}
+
+at::Tensor rows(const at::Tensor& x) {
+  return x.reshape({-1, x.size(-1)});
+}
+
+struct Linear : torch::autograd::Function<Linear> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, WeightGradients* queue) {
+    context->save_for_backward({x, weight, bias});
+    keep_queue(context, queue);
+    return at::linear(x, weight, bias);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor& x = saved[0];
+    const at::Tensor& weight = saved[1];
+    const at::Tensor dy = gradients[0].contiguous();
+    WeightGradients* queue = kept_queue(context);
+    queue->add([dy, x, weight_sum = queue->slot(weight),
+                bias_sum = saved[2].defined() ? queue->slot(saved[2]) : at::Tensor()] {
+      const at::Tensor dy_rows = rows(dy);
+      weight_sum.addmm_(dy_rows.t(), rows(x));
+      if (bias_sum.defined()) {
+        bias_sum.add_(dy_rows.sum(0));
+      }
+    });
+    at::Tensor dx;
+    if (context->needs_input_grad(0)) {
+      dx = at::matmul(rows(dy), weight).view(x.sizes());
+    }
+    return {dx, {}, {}, {}};
+  }
+};
+
+struct Embedding : torch::autograd::Function<Embedding> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens, const at::Tensor& weight,
+                            WeightGradients* queue) {
+    context->save_for_backward({tokens, weight});
+    keep_queue(context, queue);
+    return at::embedding(weight, tokens);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    WeightGradients* queue = kept_queue(context);
+    queue->add([dy = gradients[0].contiguous(), tokens = saved[0], weight_sum = queue->slot(saved[1])] {
+      weight_sum.index_add_(0, tokens.reshape({-1}), rows(dy));
+    });
+    return {{}, {}, {}};
+  }
+};
+
+struct LayerNorm : torch::autograd::Function<LayerNorm> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& gain,
+                            const at::Tensor& bias, double epsilon, WeightGradients* queue) {
+    auto [y, mean, deviation] = at::native_layer_norm(x, {x.size(-1)}, gain, bias, epsilon);
+    context->save_for_backward({x, gain, bias, mean, deviation});
+    keep_queue(context, queue);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor dy = gradients[0].contiguous();
+    WeightGradients* queue = kept_queue(context);
+    queue->add([dy, saved, gain_sum = queue->slot(saved[1]), bias_sum = queue->slot(saved[2])] {
+      const auto [dx, d_gain, d_bias] = at::native_layer_norm_backward(
+          dy, saved[0], {saved[0].size(-1)}, saved[3], saved[4], saved[1], saved[2], {false, true, true});
+      gain_sum.add_(d_gain);
+      bias_sum.add_(d_bias);
+    });
+    at::Tensor dx;
+    if (context->needs_input_grad(0)) {
+      dx = std::get<0>(at::native_layer_norm_backward(dy, saved[0], {saved[0].size(-1)}, saved[3], saved[4], saved[1],
+                                                      saved[2], {true, false, false}));
+    }
+    return {dx, {}, {}, {}, {}};
+  }
+};
+
+// Four 16-bit draws from one 64-bit number; dropped where a draw is below `threshold`.
+at::Tensor drop(const at::Tensor& input, std::uint64_t key, std::int64_t first_sample, std::uint32_t threshold) {
+  const at::Tensor x = input.contiguous();
+  at::Tensor y = at::empty_like(x);
+  const std::int64_t samples = x.size(0);
+  const std::int64_t width = samples == 0 ? 0 : x.numel() / samples;
+  const float scale = 65536.0F / static_cast<float>(65536U - threshold);
+  const float* from = x.const_data_ptr<float>();
+  float* to = y.mutable_data_ptr<float>();
+  for (std::int64_t s = 0; s < samples; ++s) {
+    const std::uint64_t row_key = mix(key ^ static_cast<std::uint64_t>(first_sample + s));
+    for (std::int64_t i = 0; i < width; i += 4) {
+      std::uint64_t draws = mix(row_key + static_cast<std::uint64_t>(i));
+      const std::int64_t end = std::min<std::int64_t>(i + 4, width);
+      for (std::int64_t j = i; j < end; ++j, draws >>= 16) {
+        const float factor = (draws & 0xffffU) < threshold ? 0.0F : scale;
+        to[s * width + j] = from[s * width + j] * factor;
+      }
+    }
+  }
+  return y;
+}
+
+struct Dropout : torch::autograd::Function<Dropout> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t key, std::int64_t first_sample,
+                            std::int64_t threshold) {
+    context->saved_data["key"] = key;
+    context->saved_data["first_sample"] = first_sample;
+    context->saved_data["threshold"] = threshold;
+    return drop(x, static_cast<std::uint64_t>(key), first_sample, static_cast<std::uint32_t>(threshold));
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {drop(gradients[0], static_cast<std::uint64_t>(context->saved_data.at("key").toInt()),
+                 context->saved_data.at("first_sample").toInt(),
+                 static_cast<std::uint32_t>(context->saved_data.at("threshold").toInt())),
+            {},
+            {},
+            {}};
+  }
+};
+
+// Weights that are not the stage's own (tied through a transpose, computed) have no slot: autograd carries their
+// gradient.
+bool queued(const LayerContext& context, const at::Tensor& weight) {
+  return context.queue != nullptr && context.queue->slot(weight).defined();
+}
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const LayerContext& context) {
+  const bool apart = queued(context, weight) && (!bias.defined() || queued(context, bias));
+  return apart ? Linear::apply(x, weight, bias, context.queue) : at::linear(x, weight, bias);
+}
+
+at::Tensor embedding(const at::Tensor& tokens, const at::Tensor& weight, const LayerContext& context) {
+  return queued(context, weight) ? Embedding::apply(tokens, weight, context.queue) : at::embedding(weight, tokens);
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon,
+                      const LayerContext& context) {
+  const bool apart = queued(context, gain) && queued(context, bias);
+  return apart ? LayerNorm::apply(x, gain, bias, epsilon, context.queue)
+               : at::layer_norm(x, {x.size(-1)}, gain, bias, epsilon);
+}
+
+at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& context, std::uint64_t site) {
+  MOTLEY_CHECK(probability >= 0.0 && probability < 1.0, "dropout of {}", probability);
+  const auto threshold = static_cast<std::int64_t>(std::lround(probability * 65536.0));
+  if (!context.training || threshold == 0) {
+    return x;
+  }
+  return Dropout::apply(x, static_cast<std::int64_t>(context.random.hash(site)), context.random.first_sample,
+                        std::min<std::int64_t>(threshold, 65535));
+}
+
+at::Tensor add_noise(const at::Tensor& x, double scale, const LayerContext& context, std::uint64_t site) {
+  if (!context.training || scale == 0.0) {
+    return x;
+  }
+  // Box and Muller (1958), so that a sample's noise depends on nothing but its key.
+  at::Tensor noise = at::empty(x.sizes(), x.options().dtype(at::kFloat));
+  const std::int64_t samples = x.size(0);
+  const std::int64_t width = samples == 0 ? 0 : x.numel() / samples;
+  const std::uint64_t key = context.random.hash(site);
+  auto* to = noise.mutable_data_ptr<float>();
+  for (std::int64_t s = 0; s < samples; ++s) {
+    const std::uint64_t row_key = mix(key ^ static_cast<std::uint64_t>(context.random.first_sample + s));
+    for (std::int64_t i = 0; i < width; i += 2) {
+      const std::uint64_t draw = mix(row_key + static_cast<std::uint64_t>(i));
+      const float u = (static_cast<float>(draw >> 40) + 1.0F) * 0x1p-24F;  // in (0, 1]
+      const float angle = static_cast<float>(draw & 0xffffffU) * (0x1p-24F * 6.2831853F);
+      const float radius = static_cast<float>(scale) * std::sqrt(-2.0F * std::log(u));
+      to[s * width + i] = radius * std::cos(angle);
+      if (i + 1 < width) {
+        to[s * width + i + 1] = radius * std::sin(angle);
+      }
+    }
+  }
+  return x + noise;
+}
+
+}  // namespace motley

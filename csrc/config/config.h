@@ -29,6 +29,7 @@ struct ProfileConfig {
   std::vector<std::int64_t> micro_batch_sizes = {8, 16, 32, 64};
   std::int64_t repeats = 7;   ///< timed repeats per layer and size; medians are kept
   double noise_limit = 0.15;  ///< a layer whose spread exceeds this is measured again, then reported
+  Seconds deadline{300.0};    ///< no wait while profiling is longer: ranks wait while another measures alone
 };
 
 /// [plan]

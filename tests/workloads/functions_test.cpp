@@ -1,0 +1,153 @@
+#include "motley/workloads/functions.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace motley {
+namespace {
+
+// A leaf that requires a gradient and the sum that its queued gradient belongs in.
+struct Parameter {
+  explicit Parameter(at::Tensor value)
+      : value(value.requires_grad_()), sum(at::zeros_like(value, value.options().requires_grad(false))) {}
+  at::Tensor value;
+  at::Tensor sum;
+};
+
+class Functions : public testing::Test {
+ protected:
+  void SetUp() override {
+    at::set_num_threads(1);
+    at::manual_seed(1);
+  }
+
+  LayerContext context(std::initializer_list<const Parameter*> parameters) {
+    for (const Parameter* parameter : parameters) {
+      slots_[parameter->value.unsafeGetTensorImpl()] = parameter->sum;
+    }
+    queue_.defer(true);
+    LayerContext made;
+    made.queue = &queue_;
+    made.training = true;
+    return made;
+  }
+
+  void expect_queued_equals_autograd(const std::function<at::Tensor(const at::Tensor&, const LayerContext&)>& function,
+                                     const at::Tensor& x, std::vector<Parameter*> parameters,
+                                     const LayerContext& context) {
+    const at::Tensor x1 = x.detach().requires_grad_(x.is_floating_point());
+    const at::Tensor x2 = x.detach().requires_grad_(x.is_floating_point());
+    const at::Tensor apart = function(x1, context);
+    const at::Tensor dy = at::randn_like(apart);
+    apart.backward(dy);
+    EXPECT_EQ(queue_.waiting(), 1U);
+    for (const Parameter* parameter : parameters) {
+      EXPECT_FALSE(parameter->value.grad().defined());
+      EXPECT_EQ(parameter->sum.abs().max().item<double>(), 0.0);
+    }
+    queue_.run();
+    const at::Tensor plain = function(x2, LayerContext{});
+    plain.backward(dy);
+    EXPECT_TRUE(at::equal(apart, plain));
+    if (x.is_floating_point()) {
+      EXPECT_TRUE(at::allclose(x1.grad(), x2.grad(), 1e-5, 1e-6));
+    }
+    for (const Parameter* parameter : parameters) {
+      EXPECT_TRUE(at::allclose(parameter->sum, parameter->value.grad(), 1e-5, 1e-5));
+    }
+  }
+
+  GradientSlots slots_;
+  WeightGradients queue_{slots_};
+};
+
+TEST_F(Functions, LinearGivesAutogradsGradients) {
+  Parameter w(at::randn({5, 7})), b(at::randn({5}));
+  const LayerContext apart = context({&w, &b});
+  for (const auto& x : {at::randn({4, 7}), at::randn({2, 3, 7})}) {
+    w.sum.zero_(), b.sum.zero_();
+    w.value.mutable_grad() = b.value.mutable_grad() = at::Tensor();
+    expect_queued_equals_autograd([&](const auto& in, const auto& c) { return linear(in, w.value, b.value, c); }, x,
+                                  {&w, &b}, apart);
+  }
+}
+
+TEST_F(Functions, LinearWithoutBiasGivesAutogradsGradients) {
+  Parameter w(at::randn({5, 7}));
+  expect_queued_equals_autograd([&](const auto& in, const auto& c) { return linear(in, w.value, {}, c); },
+                                at::randn({4, 7}), {&w}, context({&w}));
+}
+
+TEST_F(Functions, EmbeddingGivesAutogradsGradients) {
+  Parameter w(at::randn({6, 3}));
+  const at::Tensor tokens = at::arange(8, at::kLong).remainder(4).view({2, 4});  // rows used twice and not at all
+  expect_queued_equals_autograd([&](const auto& in, const auto& c) { return embedding(in, w.value, c); }, tokens, {&w},
+                                context({&w}));
+}
+
+TEST_F(Functions, LayerNormGivesAutogradsGradients) {
+  Parameter g(at::randn({9})), b(at::randn({9}));
+  expect_queued_equals_autograd(
+      [&](const auto& in, const auto& c) { return layer_norm(in, g.value, b.value, 1e-5, c); }, at::randn({2, 3, 9}),
+      {&g, &b}, context({&g, &b}));
+}
+
+TEST_F(Functions, WeightWithoutSlotTakesTheOrdinaryWay) {
+  Parameter w(at::randn({7, 5}));
+  const LayerContext apart = context({&w});
+  linear(at::randn({4, 7}), w.value.t(), {}, apart).sum().backward();
+  EXPECT_EQ(queue_.waiting(), 0U);
+  EXPECT_TRUE(w.value.grad().defined());
+}
+
+TEST_F(Functions, DropoutDependsOnItsKeyAlone) {
+  LayerContext c;
+  c.training = true;
+  c.random = {.seed = 1, .step = 2, .layer = 3, .micro_batch = 4};
+  const at::Tensor ones = at::ones({64, 301});
+  const at::Tensor mask = dropout(ones, 0.25, c);
+  EXPECT_TRUE(at::equal(mask, dropout(ones, 0.25, c)));
+  EXPECT_NEAR(mask.eq(0).to(at::kDouble).mean().item<double>(), 0.25, 0.015);
+  EXPECT_NEAR(mask.max().item<double>(), 4.0 / 3.0, 1e-6);
+  for (int changed = 0; changed < 5; ++changed) {
+    LayerContext other = c;
+    other.random.seed += changed == 0;
+    other.random.step += changed == 1;
+    other.random.layer += changed == 2;
+    other.random.micro_batch += changed == 3;
+    EXPECT_FALSE(at::equal(mask, dropout(ones, 0.25, other, changed == 4 ? 1 : 0))) << changed;
+  }
+}
+
+TEST_F(Functions, RandomnessOfASampleDoesNotDependOnHowAMicroBatchIsShared) {
+  LayerContext c;
+  c.training = true;
+  const at::Tensor x = at::ones({10, 33});
+  const at::Tensor dropped = dropout(x, 0.5, c);
+  const at::Tensor noisy = add_noise(x, 1.0, c);
+  c.random.first_sample = 6;
+  EXPECT_TRUE(at::equal(dropped.slice(0, 6), dropout(x.slice(0, 6), 0.5, c)));
+  EXPECT_TRUE(at::equal(noisy.slice(0, 6), add_noise(x.slice(0, 6), 1.0, c)));
+}
+
+TEST_F(Functions, DropoutsGradientHasTheMaskOfItsForward) {
+  LayerContext c;
+  c.training = true;
+  const at::Tensor x = at::ones({8, 20}).requires_grad_();
+  const at::Tensor y = dropout(x, 0.5, c);
+  y.sum().backward();
+  EXPECT_TRUE(at::equal(x.grad(), y.detach()));
+}
+
+TEST_F(Functions, NoiseIsNormal) {
+  LayerContext c;
+  c.training = true;
+  const at::Tensor noise = add_noise(at::zeros({100, 200}), 2.0, c);
+  EXPECT_NEAR(noise.mean().item<double>(), 0.0, 0.06);
+  EXPECT_NEAR(noise.std().item<double>(), 2.0, 0.06);
+  c.training = false;
+  EXPECT_EQ(add_noise(at::zeros({3, 3}), 2.0, c).abs().max().item<double>(), 0.0);
+}
+
+}  // namespace
+}  // namespace motley

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+namespace motley {
+
+struct WorkState;
+
+/// One stream of messages between this rank and a peer, first in, first out in each direction; a transport implements
+/// it. Every call comes from the owner thread.
+class Link {
+ public:
+  Link() = default;
+  virtual ~Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  virtual void send(std::shared_ptr<WorkState> work) = 0;
+  virtual void receive(std::shared_ptr<WorkState> work) = 0;
+  /// The peer said goodbye: nothing more will come than what is on its way.
+  virtual void peer_finished() = 0;
+  /// Stops using every buffer, then fails what is pending and all that follows.
+  virtual void fail(const std::string& reason) = 0;
+};
+
+}  // namespace motley

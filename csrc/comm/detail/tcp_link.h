@@ -1,0 +1,81 @@
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "motley/comm/detail/link.h"
+#include "motley/comm/detail/pacer.h"
+#include "motley/comm/detail/transport.h"
+#include "motley/comm/detail/wire.h"
+
+namespace motley {
+
+class Endpoint;
+class Gate;
+
+/// A stream over one TCP connection, used in both directions at once. A message is header, payload and, when it was
+/// held back on an emulated link, one byte that releases it. Header and payload leave in one gathered write and arrive
+/// by one scattered read straight in the posted buffer; without a posted receive nothing is read.
+class TcpLink final : public Link {
+ public:
+  TcpLink(Endpoint& endpoint, int peer, boost::asio::ip::tcp::socket socket);
+
+  void send(std::shared_ptr<WorkState> work) override;
+  void receive(std::shared_ptr<WorkState> work) override;
+  void peer_finished() override;
+  void fail(const std::string& reason) override;
+
+ private:
+  struct Outgoing {
+    std::shared_ptr<WorkState> work;
+    Pacer::Slot slot;
+    bool paced = false;
+  };
+
+  void start_sending();
+  void write_message();
+  void write_some();
+  void release();
+  void finish_sending();
+  void start_reading();
+  void read_some();
+  void check_header();
+  void finish_reading();
+  void broken(const std::string& how);
+
+  Endpoint& endpoint_;
+  int peer_;
+  boost::asio::ip::tcp::socket socket_;
+  boost::asio::steady_timer pace_timer_;
+  boost::asio::steady_timer verdict_timer_;
+  std::deque<Outgoing> sends_;
+  std::deque<std::shared_ptr<WorkState>> receives_;
+  MessageHeader out_header_;
+  MessageHeader in_header_;
+  std::size_t out_done_ = 0;
+  std::size_t in_done_ = 0;
+  bool header_checked_ = false;
+  char out_release_ = 0;
+  char in_release_ = 0;
+  bool broken_ = false;
+  bool peer_finished_ = false;
+  bool failed_ = false;
+  std::string how_broken_;
+  std::string failure_;
+};
+
+/// Opens TcpLinks through the rank's gate.
+class TcpTransport final : public Transport {
+ public:
+  TcpTransport(Endpoint& endpoint, Gate& gate) : endpoint_(endpoint), gate_(gate) {}
+  [[nodiscard]] std::unique_ptr<Link> open(int peer, std::uint32_t stream, std::uint64_t members) override;
+
+ private:
+  Endpoint& endpoint_;
+  Gate& gate_;
+};
+
+}  // namespace motley

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "motley/base/units.h"
+#include "motley/comm/detail/label.h"
+#include "motley/comm/detail/wire.h"
+
+namespace motley {
+
+class Endpoint;
+
+/// What a Work handle shares with the owner thread. Filled in before it is handed to that thread, which alone completes
+/// or fails it.
+struct WorkState : std::enable_shared_from_this<WorkState> {
+  enum class Status : int { Pending, Done, Failed };
+
+  std::shared_ptr<Endpoint> endpoint;
+  Label label;
+  std::atomic<int> peer{-1};  ///< the rank it waits for now; a collective moves on
+  MessageKind kind = MessageKind::Point;
+  std::span<const std::byte> data;  ///< of a send
+  std::span<std::byte> into;        ///< of a receive
+  Seconds posted{};
+  /// Of a part of a collective; called on the owner thread after the state is settled, failed or not.
+  std::function<void()> on_settled;
+
+  std::atomic<Status> status{Status::Pending};
+  Seconds started{};   ///< written before `status`, on the owner thread
+  Seconds finished{};  ///< likewise
+  std::string error;   ///< likewise
+
+  [[nodiscard]] Status settled() const { return status.load(std::memory_order_acquire); }
+  void complete(Seconds now);
+  void fail(const std::string& reason);
+  void wait();
+
+ private:
+  void settle(Status outcome);
+  void block();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+}  // namespace motley

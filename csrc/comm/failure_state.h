@@ -1,0 +1,31 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "motley/base/units.h"
+
+namespace motley {
+
+/// Whether and why a run has failed. The first cause stays. Usable from any thread.
+class FailureState {
+ public:
+  [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
+  /// "" while all is well.
+  [[nodiscard]] std::string cause() const;
+  /// Waits at most `patience` for a failure; true when there is one.
+  bool wait_for(Seconds patience) const;
+
+  /// False when there was a cause before.
+  bool set(const std::string& cause);
+
+ private:
+  std::atomic<bool> failed_{false};
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::string cause_;
+};
+
+}  // namespace motley

@@ -1,6 +1,7 @@
 // What it costs to compute weight gradients apart: I + W over B, and B over plain LibTorch autograd of the same net.
 // Rounds interleave the three, so that a busy machine slows all of them alike; ratios are taken per round.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>

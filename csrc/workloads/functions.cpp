@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "motley/base/error.h"
 #include "motley/workloads/mix.h"
@@ -31,8 +33,8 @@ at::Tensor rows(const at::Tensor& x) {
 
 struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, WeightGradients* queue) {
-    context->save_for_backward({x, weight, bias});
+                            const std::optional<at::Tensor>& bias, WeightGradients* queue) {
+    context->save_for_backward({x, weight, bias.value_or(at::Tensor())});
     keep_queue(context, queue);
     return at::linear(x, weight, bias);
   }
@@ -157,7 +159,9 @@ bool queued(const LayerContext& context, const at::Tensor& weight) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const LayerContext& context) {
   const bool apart = queued(context, weight) && (!bias.defined() || queued(context, bias));
-  return apart ? Linear::apply(x, weight, bias, context.queue) : at::linear(x, weight, bias);
+  // An undefined tensor may not be handed to a Function, an absent one may.
+  const std::optional<at::Tensor> given = bias.defined() ? std::optional(bias) : std::nullopt;
+  return apart ? Linear::apply(x, weight, given, context.queue) : at::linear(x, weight, bias);
 }
 
 at::Tensor embedding(const at::Tensor& tokens, const at::Tensor& weight, const LayerContext& context) {

@@ -25,7 +25,7 @@ TEST(HostMemory, CountsLiveAndPeakBytesOfTensors) {
 }
 
 TEST(HostMemory, AlignsTensorsTo64Bytes) {
-  HostMemory memory = HostMemory::install();
+  (void)HostMemory::install();
   for (const int size : {1, 3, 17, 1001}) {
     const at::Tensor tensor = at::empty({size}, at::kByte);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) % 64, 0U) << size;

@@ -1,6 +1,7 @@
 #include "motley/workloads/functions.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 namespace motley {
@@ -8,8 +9,8 @@ namespace {
 
 // A leaf that requires a gradient and the sum that its queued gradient belongs in.
 struct Parameter {
-  explicit Parameter(at::Tensor value)
-      : value(value.requires_grad_()), sum(at::zeros_like(value, value.options().requires_grad(false))) {}
+  explicit Parameter(const at::Tensor& initial)
+      : value(initial.detach().requires_grad_()), sum(at::zeros_like(initial)) {}
   at::Tensor value;
   at::Tensor sum;
 };

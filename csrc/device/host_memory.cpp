@@ -94,7 +94,9 @@ HostMemoryCounts HostMemory::counts() const {
   return {Bytes{state_->live.load()}, Bytes{state_->peak.load()}, state_->allocations.load()};
 }
 
-void HostMemory::reset_peak() { state_->peak.store(state_->live.load()); }
+void HostMemory::reset_peak() {
+  state_->peak.store(state_->live.load());
+}
 
 void HostMemory::set_cap(std::optional<Bytes> cap) {
   state_->cap.store(cap ? cap->value : std::numeric_limits<std::int64_t>::max());

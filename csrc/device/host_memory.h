@@ -31,7 +31,8 @@ class HostMemory {
   /// The peak starts again from what is live now.
   void reset_peak();
 
-  /// From now on an allocation that would take the live bytes over `cap` throws Fault, naming asked, live and cap bytes.
+  /// From now on an allocation that would take the live bytes over `cap` throws Fault, naming asked, live and cap
+  /// bytes.
   void set_cap(std::optional<Bytes> cap);
 
  private:

@@ -32,7 +32,9 @@ Pacer::Pacer(double speed) : speed_(speed) {
   }
 }
 
-Pacer::Start Pacer::begin() { return {now_s(CLOCK_MONOTONIC), now_s(CLOCK_THREAD_CPUTIME_ID)}; }
+Pacer::Start Pacer::begin() {
+  return {now_s(CLOCK_MONOTONIC), now_s(CLOCK_THREAD_CPUTIME_ID)};
+}
 
 void Pacer::end(Start start) {
   const double cpu_s = now_s(CLOCK_THREAD_CPUTIME_ID) - start.cpu_s;

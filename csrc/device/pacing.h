@@ -7,8 +7,8 @@
 
 namespace motley {
 
-/// Makes a thread as slow as an emulated device of speed f in (0, 1]: work that takes c seconds of the thread's CPU time
-/// takes c / f seconds of wall time, the rest slept.
+/// Makes a thread as slow as an emulated device of speed f in (0, 1]: work that takes c seconds of the thread's CPU
+/// time takes c / f seconds of wall time, the rest slept.
 ///
 /// What one piece of work ends too late (a sleep that overshoots, a preemption) shortens the sleeps after it, up to
 /// `kMostCarried`, so that the rate is right over time. One object belongs to one thread.

@@ -9,8 +9,8 @@
 
 namespace motley {
 
-/// The far end of a stage's graph: keeps the gradients that reach the stage's inputs. A leaf tensor would do so too, but it
-/// would also keep the input's data alive where no operator saved it.
+/// The far end of a stage's graph: keeps the gradients that reach the stage's inputs. A leaf tensor would do so too,
+/// but it would also keep the input's data alive where no operator saved it.
 class InputGradients final : public torch::autograd::Node {
  public:
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override;
@@ -30,8 +30,8 @@ class InputGradients final : public torch::autograd::Node {
   std::vector<Watched> watched_;
 };
 
-/// Between two layers of one stage: what a transfer would do to values (contiguous tensors) and to gradients, so that a cut
-/// here changes no bit. Tensors of `boundary` without gradient are detached.
+/// Between two layers of one stage: what a transfer would do to values (contiguous tensors) and to gradients, so that a
+/// cut here changes no bit. Tensors of `boundary` without gradient are detached.
 [[nodiscard]] TensorList pass_boundary(const TensorList& tensors, const Boundary& boundary);
 
 }  // namespace motley

@@ -73,7 +73,9 @@ std::vector<at::Tensor> LayerState::views_of(const at::Tensor& flat) const {
   return views;
 }
 
-double LayerState::gradient_squared_norm() const { return squared_norm(floats(flat_gradients_, 0, offsets_.back())); }
+double LayerState::gradient_squared_norm() const {
+  return squared_norm(floats(flat_gradients_, 0, offsets_.back()));
+}
 
 void LayerState::update(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
   for (std::size_t i = 0; i < specs_.size(); ++i) {

@@ -12,8 +12,8 @@
 
 namespace motley {
 
-/// One layer's parameters, gradients and optimiser state: flat float32 buffers of the same layout, each parameter starting
-/// at a multiple of 64 bytes, the padding zero.
+/// One layer's parameters, gradients and optimiser state: flat float32 buffers of the same layout, each parameter
+/// starting at a multiple of 64 bytes, the padding zero.
 class LayerState {
  public:
   /// Initialises from (seed, index of the layer in the workload) alone, so that any cut gives the same weights.

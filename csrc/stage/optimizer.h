@@ -20,8 +20,8 @@ struct OptimizerOptions {
   std::int64_t total_steps = 0;  ///< 0: no decay
   double min_ratio = 0.0;        ///< of learning_rate, where the cosine ends
 
-  /// Rate of step `step` (from 0): linear from learning_rate / warmup_steps up, then a cosine from learning_rate at step
-  /// warmup_steps to min_ratio * learning_rate at step total_steps - 1 and after.
+  /// Rate of step `step` (from 0): linear from learning_rate / warmup_steps up, then a cosine from learning_rate at
+  /// step warmup_steps to min_ratio * learning_rate at step total_steps - 1 and after.
   [[nodiscard]] double rate_at(std::int64_t step) const;
 
   /// Factor on gradients for the whole model's squared norm (1 where there is no limit or it is kept).

@@ -35,7 +35,8 @@ void expect_tensors(const TensorList& tensors, const Boundary& boundary, const s
   }
   std::string found;
   for (const at::Tensor& tensor : tensors) {
-    found += fmt::format("{}{}[", found.empty() ? "" : ", ", tensor.defined() ? c10::toString(tensor.scalar_type()) : "?");
+    found +=
+        fmt::format("{}{}[", found.empty() ? "" : ", ", tensor.defined() ? c10::toString(tensor.scalar_type()) : "?");
     for (std::int64_t d = 0; tensor.defined() && d < tensor.dim(); ++d) {
       found += fmt::format("{}{}", d == 0 ? "" : ", ", tensor.size(d));
     }
@@ -77,7 +78,8 @@ Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::
     : state_(std::make_unique<State>()) {
   const int count = static_cast<int>(workload.layers.size());
   if (!(0 <= first && first < end && end <= count)) {
-    throw InputError::of("stage of {}: found layers [{}, {}), expected a part of [0, {})", workload.name, first, end, count);
+    throw InputError::of("stage of {}: found layers [{}, {}), expected a part of [0, {})", workload.name, first, end,
+                         count);
   }
   options.validate();
   State& s = *state_;
@@ -110,14 +112,30 @@ Stage::~Stage() = default;
 Stage::Stage(Stage&&) noexcept = default;
 Stage& Stage::operator=(Stage&&) noexcept = default;
 
-const Boundary& Stage::input() const { return state_->input; }
-const Boundary& Stage::output() const { return state_->output; }
-int Stage::first() const { return state_->first; }
-int Stage::end() const { return state_->end; }
-bool Stage::is_last() const { return state_->last; }
-const std::vector<std::string>& Stage::reads() const { return state_->reads; }
-int Stage::in_flight() const { return static_cast<int>(state_->in_flight.size()); }
-const std::vector<LayerState>& Stage::layers() const { return state_->layers; }
+const Boundary& Stage::input() const {
+  return state_->input;
+}
+const Boundary& Stage::output() const {
+  return state_->output;
+}
+int Stage::first() const {
+  return state_->first;
+}
+int Stage::end() const {
+  return state_->end;
+}
+bool Stage::is_last() const {
+  return state_->last;
+}
+const std::vector<std::string>& Stage::reads() const {
+  return state_->reads;
+}
+int Stage::in_flight() const {
+  return static_cast<int>(state_->in_flight.size());
+}
+const std::vector<LayerState>& Stage::layers() const {
+  return state_->layers;
+}
 
 TensorList Stage::forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
                           Fields* outputs, std::int64_t first_sample) {
@@ -179,8 +197,8 @@ TensorList Stage::forward(int micro_batch, std::int64_t step, TensorList input, 
   return tensors;
 }
 
-// Parameters that a layer used through ordinary autograd: their gradients join the queue behind the others, so that sums
-// do not depend on whether weight gradients were deferred.
+// Parameters that a layer used through ordinary autograd: their gradients join the queue behind the others, so that
+// sums do not depend on whether weight gradients were deferred.
 void Stage::State::queue_plain_gradients(WeightGradients& queue) {
   for (const LayerState& layer : layers) {
     for (std::size_t p = 0; p < layer.parameters().size(); ++p) {
@@ -226,7 +244,8 @@ TensorList Stage::State::run_backward(int micro_batch, TensorList grad_output, d
 }
 
 void Stage::State::finish_weights(int micro_batch) {
-  MOTLEY_CHECK(micro_batch > last_weight, "weight gradients of micro-batch {} after those of {}", micro_batch, last_weight);
+  MOTLEY_CHECK(micro_batch > last_weight, "weight gradients of micro-batch {} after those of {}", micro_batch,
+               last_weight);
   last_weight = micro_batch;
   in_flight.erase(micro_batch);
 }
@@ -298,8 +317,12 @@ Bytes Stage::parameter_bytes() const {
   return Bytes{floats * static_cast<std::int64_t>(sizeof(float))};
 }
 
-Bytes Stage::gradient_bytes() const { return parameter_bytes(); }
+Bytes Stage::gradient_bytes() const {
+  return parameter_bytes();
+}
 
-Bytes Stage::optimizer_bytes() const { return parameter_bytes() * state_->options.state_buffers(); }
+Bytes Stage::optimizer_bytes() const {
+  return parameter_bytes() * state_->options.state_buffers();
+}
 
 }  // namespace motley

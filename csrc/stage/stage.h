@@ -19,8 +19,8 @@ namespace motley {
 /// backward_weight run apart or as backward. One thread at a time; micro-batches are numbered within a step.
 class Stage {
  public:
-  /// `input` is what layer `first` is handed (boundaries_of(workload)[first]). Throws InputError when the layers do not fit
-  /// or the options do not.
+  /// `input` is what layer `first` is handed (boundaries_of(workload)[first]). Throws InputError when the layers do not
+  /// fit or the options do not.
   Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options);
   ~Stage();
   Stage(Stage&&) noexcept;
@@ -36,16 +36,16 @@ class Stage {
   [[nodiscard]] const std::vector<std::string>& reads() const;
 
   /// Forward of one micro-batch. With `training` the graph is kept until its backward pass: that graph keeps inputs and
-  /// outputs only where an operator saved them. Returns the output boundary's tensors, contiguous and detached; the last
-  /// stage returns {} and notes the loss. `outputs`, where given, gets the last layer's named predictions. `first_sample`:
-  /// see RandomKey.
+  /// outputs only where an operator saved them. Returns the output boundary's tensors, contiguous and detached; the
+  /// last stage returns {} and notes the loss. `outputs`, where given, gets the last layer's named predictions.
+  /// `first_sample`: see RandomKey.
   TensorList forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
                      Fields* outputs = nullptr, std::int64_t first_sample = 0);
 
   /// Gradients for the input tensors that have one, in order (none for the first stage). `grad_output`: one for each
-  /// output tensor that has a gradient, in order; the last stage is handed {} and takes `loss_scale` (1 / samples of the
-  /// global batch) as the gradient of its summed loss; elsewhere loss_scale is not used. Frees the graph and keeps what
-  /// the weight gradients need.
+  /// output tensor that has a gradient, in order; the last stage is handed {} and takes `loss_scale` (1 / samples of
+  /// the global batch) as the gradient of its summed loss; elsewhere loss_scale is not used. Frees the graph and keeps
+  /// what the weight gradients need.
   TensorList backward_input(int micro_batch, TensorList grad_output, double loss_scale);
 
   /// Adds the weight gradients of a micro-batch that had its backward_input. Since floating-point sums depend on their
@@ -61,8 +61,8 @@ class Stage {
   /// Optimiser step `step` (from 0) with gradients times `clip_scale`; gradients are zero afterwards.
   void update(std::int64_t step, double clip_scale);
 
-  /// Summed loss of each micro-batch that had its forward since the last call, by ascending micro-batch: the caller adds
-  /// them in that order. Empty unless is_last().
+  /// Summed loss of each micro-batch that had its forward since the last call, by ascending micro-batch: the caller
+  /// adds them in that order. Empty unless is_last().
   [[nodiscard]] std::vector<double> take_loss();
 
   /// Drops every graph, queue and loss of an unfinished step, and zeroes gradients.
@@ -75,8 +75,8 @@ class Stage {
   [[nodiscard]] Bytes gradient_bytes() const;
   [[nodiscard]] Bytes optimizer_bytes() const;
 
-  /// Parameters, flat gradients (what replicas reduce) and optimiser state, one per layer from `first`, for checkpoints and
-  /// exports. Writing into the flat tensors changes the stage.
+  /// Parameters, flat gradients (what replicas reduce) and optimiser state, one per layer from `first`, for checkpoints
+  /// and exports. Writing into the flat tensors changes the stage.
   [[nodiscard]] const std::vector<LayerState>& layers() const;
 
  private:

@@ -66,14 +66,14 @@ void Control::read(Peer& peer) {
   boost::asio::async_read(peer.socket, boost::asio::buffer(&peer.header, sizeof(peer.header)),
                           [this, &peer](const boost::system::error_code& error, std::size_t) {
                             if (closed_) return;
-                            if (error) return lose(peer, "connection closed");
-                            if (peer.header.length > kLongestControlBody) return lose(peer, "it spoke nonsense");
+                            if (error) return end_of(peer, "connection closed");
+                            if (peer.header.length > kLongestControlBody) return end_of(peer, "it spoke nonsense");
                             peer.body.resize(peer.header.length);
                             boost::asio::async_read(
                                 peer.socket, boost::asio::buffer(peer.body),
                                 [this, &peer](const boost::system::error_code& body_error, std::size_t) {
                                   if (closed_) return;
-                                  if (body_error) return lose(peer, "connection closed");
+                                  if (body_error) return end_of(peer, "connection closed");
                                   handle(peer);
                                   read(peer);
                                 });
@@ -115,20 +115,20 @@ void Control::write_next(Peer& peer) {
   boost::asio::async_write(peer.socket, boost::asio::buffer(peer.out.front()),
                            [this, &peer](const boost::system::error_code& error, std::size_t) {
                              if (closed_) return;
-                             if (error) {
-                               // The reading side says what happened, after what the peer may still have told.
-                               peer.out.clear();
-                             } else {
-                               peer.out.pop_front();
-                               if (!peer.out.empty()) return write_next(peer);
-                             }
+                             peer.out.pop_front();
+                             // The reading side says what happened, after what the peer may still have told.
+                             if (error || peer.broken) peer.out.clear();
+                             if (!peer.out.empty()) return write_next(peer);
                              answer_waiting();
                            });
 }
 
-void Control::lose(Peer& peer, const std::string& how) {
+void Control::end_of(Peer& peer, const std::string& how) {
   peer.broken = true;
-  peer.out.clear();
+  lose(peer, how);
+}
+
+void Control::lose(Peer& peer, const std::string& how) {
   if (!peer.finished && !endpoint_.failed()) {
     endpoint_.fail(explain_lost(peer.rank, how, peer.beat, endpoint_.rank(), endpoint_.progress().snapshot()));
   }

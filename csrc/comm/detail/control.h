@@ -61,6 +61,7 @@ class Control {
   void handle(Peer& peer);
   void write(Peer& peer, ControlKind kind, const void* body, std::size_t length);
   void write_next(Peer& peer);
+  void end_of(Peer& peer, const std::string& how);
   void lose(Peer& peer, const std::string& how);
   void answer_waiting();
 

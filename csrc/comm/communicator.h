@@ -67,7 +67,9 @@ class Communicator {
   void set_progress(std::string_view action, bool waiting = false, int waiting_for = -1);
   void set_progress(const Progress& progress) { set_progress(progress.action, progress.waiting, progress.waiting_for); }
 
-  /// Ends the run on every rank; each one's failure() becomes "rank R ended the run: REASON". Returns at once.
+  /// Ends the run on every rank; each one's failure() becomes "rank R ended the run: REASON", unless it had failed
+  /// before. When it returns, nothing touches a buffer of this rank's works any more: call it before an exception frees
+  /// them.
   void abort(std::string reason);
   [[nodiscard]] bool failed() const;
   [[nodiscard]] std::string failure() const;  ///< "" while all is well

@@ -44,7 +44,7 @@ bool same_bits(const std::vector<Element>& a, const std::vector<Element>& b) {
 TEST(AllReduce, EqualsThePlainLoopBitForBitOnEveryRankAtEverySize) {
   for (const int size : {1, 2, 3, 4}) {
     run_ranks(size, with_deadline(10), [size](Communicator& comm) {
-      for (const std::size_t count : {0, 1, 2, 5, 1000, 20'001, 300'007}) {
+      for (const std::size_t count : {0, 1, 2, 5, 1000, 20'001, 100'003}) {
         std::vector<float> values = awkward_values<float>(count, comm.rank());
         comm.world().all_reduce_sum(values, "gradients");
         EXPECT_TRUE(same_bits(values, sum_in_rank_order<float>(count, size))) << count << " floats, " << size;

@@ -112,7 +112,7 @@ Link& Endpoint::open_link(int peer, std::uint64_t members) {
   Link& opened = *link;
   // Works are posted after this, so they find the link in place.
   post([this, peer, link = std::move(link)]() mutable {
-    if (failed()) link->fail(failure_->cause());
+    if (stopped_) link->fail(*stopped_);
     links_.push_back({peer, std::move(link)});
     if (control_->finished(peer)) links_.back().link->peer_finished();
   });
@@ -150,7 +150,7 @@ void Endpoint::close(bool for_all, bool unwinding) {
   }
   post([this] {
     const std::string reason = failed() ? failure_->cause() : fmt::format("rank {} closed its communicator", rank_);
-    for (OpenLink& open : links_) open.link->fail(reason);
+    stop_links(reason);
     if (gate_) gate_->close();
     if (control_) control_->close();
     io_.stop();
@@ -165,7 +165,12 @@ void Endpoint::close(bool for_all, bool unwinding) {
 }
 
 void Endpoint::abort(const std::string& reason) {
-  post([this, cause = fmt::format("rank {} ended the run: {}", rank_, reason)] { fail(cause); });
+  std::promise<void> done;
+  post([this, &done, cause = fmt::format("rank {} ended the run: {}", rank_, reason)] {
+    fail(cause);
+    done.set_value();
+  });
+  done.get_future().wait();
 }
 
 void Endpoint::end_late(std::shared_ptr<const WorkState> work, Seconds waited) {
@@ -175,9 +180,14 @@ void Endpoint::end_late(std::shared_ptr<const WorkState> work, Seconds waited) {
   });
 }
 
+void Endpoint::stop_links(const std::string& reason) {
+  stopped_ = reason;
+  for (OpenLink& open : links_) open.link->fail(reason);
+}
+
 void Endpoint::fail(const std::string& cause) {
   if (!failure_->set(cause)) return;
-  for (OpenLink& open : links_) open.link->fail(cause);
+  stop_links(cause);
   if (control_) control_->tell_failure(cause);
 }
 

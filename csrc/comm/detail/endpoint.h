@@ -66,6 +66,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void post(Function&& function) {
     boost::asio::post(io_, std::forward<Function>(function));
   }
+  /// Returns when the run has failed here and no buffer is touched any more.
   void abort(const std::string& reason);
   /// Ends the run because `work` was waited for in vain.
   void end_late(std::shared_ptr<const WorkState> work, Seconds waited);
@@ -77,6 +78,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
   /// Ends the run here and tells the others. Only the first cause counts.
   void fail(const std::string& cause);
+  /// Why nothing may be started any more, nor a buffer be touched; null while all is well.
+  [[nodiscard]] const std::string* stopped() const { return stopped_ ? &*stopped_ : nullptr; }
   void peer_finished(int peer);
   void note_activity(int peer, Seconds at);
   void count_sent(int peer, std::size_t bytes);
@@ -97,6 +100,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   };
 
   void run();
+  void stop_links(const std::string& reason);
   /// Runs `start` on the owner thread with a callback and waits until that is called, at most `patience`.
   void ask_owner(Seconds patience, std::function<void(std::function<void()>)> start);
 
@@ -118,6 +122,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<Control> control_;
   std::vector<OpenLink> links_;
+  std::optional<std::string> stopped_;
   std::thread owner_;
   Seconds owner_cpu_at_end_{};
 };

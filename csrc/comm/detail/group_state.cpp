@@ -66,6 +66,11 @@ std::span<std::byte> GroupState::block(std::size_t member) const {
 }
 
 void GroupState::start() {
+  if (const std::string* reason = endpoint_.stopped()) {
+    part_failed_ = true;
+    part_error_ = *reason;
+    return finish();
+  }
   const Collective& running = queue_.front();
   WorkState& whole = *running.whole;
   whole.started = steady_now();

@@ -9,6 +9,7 @@ pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 find_package(Boost REQUIRED COMPONENTS program_options)
 
 if(MOTLEY_ENGINE)
+  enable_language(C)
   find_package(MPI REQUIRED COMPONENTS C)
   include(${CMAKE_CURRENT_LIST_DIR}/LibTorch.cmake)
 endif()

@@ -14,8 +14,9 @@ get_filename_component(_torch_lib "${MOTLEY_TORCH_CPU}" DIRECTORY)
 
 if(NOT TARGET Motley::torch)
   add_library(Motley::torch INTERFACE IMPORTED GLOBAL)
-  target_include_directories(Motley::torch SYSTEM INTERFACE "${MOTLEY_TORCH_INCLUDE}"
-                                                            "${MOTLEY_TORCH_INCLUDE}/torch/csrc/api/include")
+  # After every other folder: LibTorch brings headers of an fmt of its own, which must not be mixed with the system's.
+  target_compile_options(Motley::torch INTERFACE "SHELL:-idirafter ${MOTLEY_TORCH_INCLUDE}"
+                                                 "SHELL:-idirafter ${MOTLEY_TORCH_INCLUDE}/torch/csrc/api/include")
   target_link_libraries(Motley::torch INTERFACE "${MOTLEY_TORCH_CPU}" "${MOTLEY_C10}" Threads::Threads)
   # libtorch_cpu of the wheel loads libcudart and libcupti, found beside it through its own rpath or through this one.
   target_link_options(Motley::torch INTERFACE "-Wl,-rpath,${_torch_lib}" "-Wl,-rpath,${MOTLEY_DEPS}/cuda/lib"

@@ -24,17 +24,6 @@ Bytes bytes_of(const TensorList& tensors) {
   return total;
 }
 
-/// Gradients of the size of what a stage puts out, as its successor would send them back.
-TensorList gradients_like(const Boundary& boundary, const TensorList& output) {
-  TensorList gradients;
-  for (std::size_t i = 0; i < output.size(); ++i) {
-    if (boundary[i].has_gradient) {
-      gradients.push_back(at::randn_like(output[i]) * 1e-3);
-    }
-  }
-  return gradients;
-}
-
 Bytes at_least_zero(Bytes bytes) {
   return std::max(bytes, Bytes{0});
 }
@@ -85,7 +74,6 @@ std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
     TensorList input;
     const Bytes before_all = memory.counts().live;
     std::vector<Bytes> saved(stages_.size());
-    std::vector<TensorList> gradients(stages_.size());
     for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
       Stage& stage = *stages_[layer];
       const Bytes before = memory.counts().live - bytes_of(input);
@@ -142,7 +130,6 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
   };
   const Seconds begin = now();
   TensorList input;
-  std::vector<TensorList> gradients(stages_.size());
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     Stage& stage = *stages_[layer];
     TensorList output = timed(samples.forward[layer], [&] {

@@ -5,7 +5,9 @@
 namespace motley {
 namespace {
 
-TEST(Units, BytesOverRateIsTime) { EXPECT_DOUBLE_EQ((Bytes{2'000'000} / BytesPerSecond{1e6}).value, 2.0); }
+TEST(Units, BytesOverRateIsTime) {
+  EXPECT_DOUBLE_EQ((Bytes{2'000'000} / BytesPerSecond{1e6}).value, 2.0);
+}
 
 TEST(Units, SecondsOverSecondsIsARatio) {
   EXPECT_DOUBLE_EQ(Seconds{3.0} / Seconds{1.5}, 2.0);

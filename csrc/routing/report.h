@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "motley/routing/frontier.h"
+
+namespace motley {
+
+/// One way to choose an LLM per query, scored on a split.
+struct RoutingRow {
+  std::string name;
+  double accuracy = 0.0;   ///< share of right answers when asking the argmax
+  double macro_auc = 0.0;  ///< NaN where the method has no score per query
+  double brier = 0.0;      ///< likewise
+  double usd = 0.0;        ///< mean price of a call
+  double aiq = 0.0;        ///< NaN where there is no cost-quality sweep
+};
+
+struct RouterEvaluation {
+  std::size_t queries = 0;
+  std::size_t models = 0;
+  int neighbours = 0;  ///< k of the kNN row, chosen on validation
+  std::string best_single;
+  std::vector<RoutingRow> rows;  ///< router first
+  std::vector<CostQuality> router_frontier;
+  std::vector<CostQuality> single_frontier;
+};
+
+/// Scores "correctness" (logits) and "length" of a predictions file against the test split of `data`. Throws InputError
+/// when shapes do not fit.
+[[nodiscard]] RouterEvaluation evaluate_predictions(const std::filesystem::path& data,
+                                                    const std::filesystem::path& predictions);
+
+[[nodiscard]] nlohmann::json to_json(const RouterEvaluation& evaluation);
+
+/// A table and what was learnt, for a person.
+[[nodiscard]] std::string in_words(const RouterEvaluation& evaluation);
+
+}  // namespace motley

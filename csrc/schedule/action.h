@@ -33,10 +33,10 @@ struct Action {
   Op op = Op::Idle;
   int stage = 0;
   int micro_batch = -1;
-  int peer = -1;                  ///< rank at the other end of a transfer; -1: follows from the stage
-  std::int64_t sample_begin = 0;  ///< [sample_begin, sample_end) of a transfer between replicas;
-  std::int64_t sample_end = 0;    ///< both 0: the whole micro-batch
-  std::vector<Action> parts = {};      ///< of OVERLAP_F_B, in order
+  int peer = -1;                   ///< rank at the other end of a transfer; -1: follows from the stage
+  std::int64_t sample_begin = 0;   ///< [sample_begin, sample_end) of a transfer between replicas;
+  std::int64_t sample_end = 0;     ///< both 0: the whole micro-batch
+  std::vector<Action> parts = {};  ///< of OVERLAP_F_B, in order
 
   friend bool operator==(const Action&, const Action&) = default;
 };

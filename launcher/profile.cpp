@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "motley/base/log.h"
-#include "motley/comm/signals.h"
 #include "motley/launcher/context.h"
+#include "motley/launcher/on_ranks.h"
 #include "motley/launcher/options.h"
 #include "motley/plan/files.h"
 
@@ -27,32 +27,33 @@ int command_profile(const Invocation& invocation) {
   const HostMemory memory = start_device(config);
   const Workload workload = workload_of(config, invocation.registry);
   const auto communicator = connect(comm_options(config, config.profile.deadline));
-  signals.watch(*communicator);
-  expect_ranks(config, communicator->size());
-  const int rank = communicator->rank();
+  return on_ranks(signals, *communicator, [&] {
+    expect_ranks(config, communicator->size());
+    const int rank = communicator->rank();
 
-  ProfilerOptions profiler;
-  profiler.micro_batch_sizes = config.profile.micro_batch_sizes;
-  profiler.repeats = config.profile.repeats;
-  profiler.noise_limit = config.profile.noise_limit;
-  profiler.device_type = device_type_of(config, rank);
-  profiler.memory = Bytes{config.devices.memory_mb * 1'000'000};
-  profiler.seed = config.train.seed;
-  profiler.emulated = config.devices.emulated();
-  profiler.optimizer = optimizer_options(config);
-  const Profile profile =
-      measure(*communicator, workload, memory, pacer_of(config, rank), profiler, [&](const std::string& phase) {
-        if (rank == 0) {
-          spdlog::info("profile: {}", phase);
-        }
-      });
-  if (rank == 0) {
-    const std::filesystem::path file = out.empty() ? config.run_directory / "profile.json" : std::filesystem::path(out);
-    write_profile(file, profile);
-    spdlog::info("profile: wrote {}{}", file.string(),
-                 profile.cluster.note.empty() ? "" : " (" + profile.cluster.note + ")");
-  }
-  return 0;
+    ProfilerOptions profiler;
+    profiler.micro_batch_sizes = config.profile.micro_batch_sizes;
+    profiler.repeats = config.profile.repeats;
+    profiler.noise_limit = config.profile.noise_limit;
+    profiler.device_type = device_type_of(config, rank);
+    profiler.memory = Bytes{config.devices.memory_mb * 1'000'000};
+    profiler.seed = config.train.seed;
+    profiler.emulated = config.devices.emulated();
+    profiler.optimizer = optimizer_options(config);
+    const Profile profile =
+        measure(*communicator, workload, memory, pacer_of(config, rank), profiler, [&](const std::string& phase) {
+          if (rank == 0) {
+            spdlog::info("profile: {}", phase);
+          }
+        });
+    if (rank == 0) {
+      const std::filesystem::path file =
+          out.empty() ? config.run_directory / "profile.json" : std::filesystem::path(out);
+      write_profile(file, profile);
+      spdlog::info("profile: wrote {}{}", file.string(),
+                   profile.cluster.note.empty() ? "" : " (" + profile.cluster.note + ")");
+    }
+  });
 }
 
 }  // namespace motley

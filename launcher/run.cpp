@@ -82,6 +82,24 @@ std::string compare_losses(const std::vector<Row>& rows) {
   return fmt::format("the losses of all {} plans agree bit for bit over {} steps\n", rows.size(), common);
 }
 
+/// Predicted beside measured, stage by stage.
+std::string stages_in_words(const nlohmann::json& summary) {
+  std::string text = fmt::format("\nMotley's plan by stage:\n  {:<8} {:>10} {:>10} {:>8} {:>11} {:>11} {:>8}\n",
+                                 "device", "busy ms", "predicted", "error", "peak MB", "predicted", "error");
+  for (const nlohmann::json& stage : summary.value("predicted_stages", nlohmann::json::array())) {
+    const nlohmann::json& measured = summary.at("ranks").at(stage.at("rank").get<std::size_t>());
+    const auto pair = [&](const char* key, double scale) {
+      const double found = measured.at(key).get<double>();
+      const double predicted = stage.at(key).get<double>();
+      return fmt::format("{:>10.1f} {:>10.1f} {:>+7.1f}%", found * scale, predicted * scale,
+                         (predicted / found - 1) * 100);
+    };
+    text += fmt::format("  rank{:<4} {}  {}\n", stage.at("rank").get<int>(), pair("busy_s", 1e3),
+                        pair("peak_memory_bytes", 1e-6));
+  }
+  return text;
+}
+
 }  // namespace
 
 int command_run(const Invocation& invocation) {
@@ -127,12 +145,7 @@ int command_run(const Invocation& invocation) {
     result["plans"][row.planner] = row.summary;
   }
   std::string text = in_words(rows, config.devices.emulated()) + compare_losses(rows);
-  for (const nlohmann::json& entry : rows.back().summary.value("memory", nlohmann::json::array())) {
-    const auto predicted = entry.at("predicted_bytes").get<double>();
-    const auto measured = entry.at("measured_bytes").get<double>();
-    text += fmt::format("  memory of rank {}: predicted {:.1f} MB, measured {:.1f} MB ({:+.1f} %)\n",
-                        entry.at("rank").get<int>(), predicted / 1e6, measured / 1e6, (predicted / measured - 1) * 100);
-  }
+  text += stages_in_words(rows.back().summary);
   const std::filesystem::path predictions = run / "predictions-test.safetensors";
   if (config.workload == "router" && std::filesystem::exists(predictions)) {
     const RouterEvaluation evaluation =

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "motley/launcher/options.h"
+#include "motley/launcher/simulated_events.h"
 #include "motley/plan/files.h"
-#include "motley/record/trace.h"
 
 namespace motley {
 
@@ -31,15 +31,7 @@ int command_simulate(const Invocation& invocation) {
   const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), true), costs_of(plan, profile),
                                          SimulateOptions{.events = !trace.empty()});
   if (!trace.empty()) {
-    std::vector<TraceEvent> events;
-    for (const Event& event : simulation.events) {
-      const bool transfer = event.to >= 0;
-      events.push_back(
-          {to_string(event.action), transfer ? "transfer" : "compute", "simulated",
-           transfer ? fmt::format("rank {} to {}", event.rank, event.to) : fmt::format("rank {}", event.rank),
-           event.start, event.end});
-    }
-    write_trace(trace, events);
+    write_trace(trace, simulated_events(simulation, Seconds{}));
   }
   if (values->contains("json")) {
     nlohmann::json object = {{"iteration_s", simulation.iteration.value}, {"bubble_share", simulation.bubble_share}};

@@ -52,7 +52,7 @@ StageTables::StageTables(const Profile& profile, std::int64_t size, const std::v
   for (const std::vector<int>& members : classes) {
     const Device& device = profile.cluster.devices[members.front()];
     const DeviceTimes& times = model.device(device.type).busy;
-    capacity_.push_back(device.memory.value);
+    capacity_.push_back((device.memory - model.base_memory).value);
     double forward = 0.0;
     double backward = 0.0;
     double update = 0.0;

@@ -33,7 +33,7 @@ class StageTables {
   [[nodiscard]] std::int64_t memory(int first, int end, std::int64_t in_flight) const {
     return resident_[end] - resident_[first] + in_flight * (saved_[end] - saved_[first]);
   }
-  /// Bytes that a device of class c has.
+  /// Bytes that a device of class c has for stages.
   [[nodiscard]] std::int64_t capacity(int c) const { return capacity_[c]; }
 
  private:

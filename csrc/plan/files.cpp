@@ -109,12 +109,13 @@ json to_json(const ModelProfile& model) {
   }
   return {{"name", model.name},
           {"layers", std::move(layers)},
+          {"base_bytes", model.base_memory.value},
           {"micro_batch_sizes", model.micro_batch_sizes},
           {"devices", std::move(devices)}};
 }
 
 ModelProfile model_from(const JsonField& field) {
-  field.allow_only({"name", "layers", "micro_batch_sizes", "devices"});
+  field.allow_only({"name", "layers", "base_bytes", "micro_batch_sizes", "devices"});
   ModelProfile model;
   model.name = field.at("name").text();
   for (const JsonField& item : field.at("layers").items()) {
@@ -130,6 +131,9 @@ ModelProfile model_from(const JsonField& field) {
           {m.at("saved_bytes").bytes(), m.at("queued_bytes").bytes(), m.at("transient_bytes").bytes()});
     }
     model.layers.push_back(std::move(layer));
+  }
+  if (field.has("base_bytes")) {
+    model.base_memory = field.at("base_bytes").bytes();
   }
   for (const JsonField& size : field.at("micro_batch_sizes").items()) {
     model.micro_batch_sizes.push_back(size.integer());

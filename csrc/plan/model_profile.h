@@ -50,6 +50,7 @@ struct DeviceTable {
 struct ModelProfile {
   std::string name;
   std::vector<LayerProfile> layers;
+  Bytes base_memory;                            ///< held by every rank whatever its stage: the data
   std::vector<std::int64_t> micro_batch_sizes;  ///< ascending
   std::map<std::string, DeviceTable> devices;   ///< by device type
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "motley/comm/abort_on_throw.h"
 #include "motley/profiler/median.h"
 
 namespace motley {
@@ -15,21 +16,23 @@ double round_trip(Communicator& communicator, int a, int b, std::int64_t bytes, 
   std::vector<std::byte> data(static_cast<std::size_t>(bytes));
   std::array<std::byte, 1> answer{};
   std::vector<double> times;
-  for (int i = 0; i < repeats + 1; ++i) {
-    const Seconds start = communicator.now();
-    if (communicator.rank() == a) {
-      Work back = communicator.from(b).receive(answer, "link answer");
-      Work out = communicator.to(b).send(data, "link probe");
-      out.wait();
-      back.wait();
-    } else {
-      communicator.from(a).receive(data, "link probe").wait();
-      communicator.to(a).send(answer, "link answer").wait();
+  abort_on_throw(communicator, [&] {
+    for (int i = 0; i < repeats + 1; ++i) {
+      const Seconds start = communicator.now();
+      if (communicator.rank() == a) {
+        Work back = communicator.from(b).receive(answer, "link answer");
+        Work out = communicator.to(b).send(data, "link probe");
+        out.wait();
+        back.wait();
+      } else {
+        communicator.from(a).receive(data, "link probe").wait();
+        communicator.to(a).send(answer, "link answer").wait();
+      }
+      if (i > 0) {
+        times.push_back((communicator.now() - start).value);
+      }
     }
-    if (i > 0) {
-      times.push_back((communicator.now() - start).value);
-    }
-  }
+  });
   return spread_of(times).median;
 }
 

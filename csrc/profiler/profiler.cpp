@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/comm/abort_on_throw.h"
+#include "motley/comm/gather.h"
 #include "motley/profiler/layers.h"
 #include "motley/profiler/links.h"
 #include "motley/profiler/median.h"
@@ -15,27 +16,7 @@
 namespace motley {
 namespace {
 
-constexpr std::size_t kTextBytes = 128;
 constexpr int kLinkRepeats = 5;
-
-/// Fixed-size text so that one all-gather carries every rank's.
-std::vector<std::string> gather_texts(Communicator& communicator, const std::string& text, std::string_view label) {
-  std::array<char, kTextBytes> mine{};
-  std::strncpy(mine.data(), text.c_str(), kTextBytes - 1);
-  std::vector<char> all(kTextBytes * static_cast<std::size_t>(communicator.size()));
-  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), label);
-  std::vector<std::string> texts;
-  for (int rank = 0; rank < communicator.size(); ++rank) {
-    texts.emplace_back(all.data() + kTextBytes * static_cast<std::size_t>(rank));
-  }
-  return texts;
-}
-
-std::vector<double> gather(Communicator& communicator, const std::vector<double>& mine, std::string_view label) {
-  std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
-  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), label);
-  return all;
-}
 
 std::vector<double> flatten(const DeviceTimes& times) {
   std::vector<double> flat;
@@ -79,6 +60,37 @@ DeviceTimes median_of(const std::vector<std::vector<double>>& rows, std::size_t 
   return unflatten(merged, sizes, layers);
 }
 
+/// Each rank loads the machine until every rank has its repeats: one that is through passes its mark on and goes on.
+/// `mark` and `marks` are the messages; they outlive a failure.
+MeasuredTimes times_while_all_are_busy(Communicator& communicator, LayerMeter& meter, std::int64_t repeats,
+                                       std::span<const std::byte> mark, std::vector<std::array<std::byte, 1>>& marks) {
+  std::vector<Work> arrivals;
+  std::vector<Work> sent;
+  const auto for_each_other = [&](auto&& action) {
+    for (int other = 0; other < communicator.size(); ++other) {
+      if (other != communicator.rank()) {
+        action(other);
+      }
+    }
+  };
+  for_each_other([&](int other) {
+    arrivals.push_back(communicator.from(other).receive(marks[static_cast<std::size_t>(other)], "busy mark"));
+  });
+  const MeasuredTimes times = meter.times(repeats, [&] {
+    if (sent.empty()) {
+      for_each_other([&](int other) { sent.push_back(communicator.to(other).send(mark, "busy mark")); });
+    }
+    return std::all_of(arrivals.begin(), arrivals.end(), [](const Work& work) { return work.done(); });
+  });
+  for (Work& work : sent) {
+    work.wait();
+  }
+  for (Work& work : arrivals) {
+    work.wait();
+  }
+  return times;
+}
+
 /// What the engine itself does around an action, without the layers' work.
 Seconds measure_bookkeeping(Communicator& communicator) {
   std::vector<double> times;
@@ -108,11 +120,13 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
 
   std::array<char, 64> host{};
   gethostname(host.data(), host.size() - 1);
-  const std::vector<std::string> types = gather_texts(communicator, options.device_type, "device types");
-  const std::vector<std::string> hosts = gather_texts(communicator, host.data(), "hosts");
-  const std::vector<double> limits = gather(communicator, {static_cast<double>(options.memory.value)}, "memory limits");
+  const std::vector<std::string> types = gather(communicator, options.device_type, "device types");
+  const std::vector<std::string> hosts = gather(communicator, std::string(host.data()), "hosts");
+  const std::vector<double> limits =
+      gather(communicator, std::vector{static_cast<double>(options.memory.value)}, "memory limits");
 
   progress("memory of every layer");
+  const Bytes base_memory = memory.counts().live;  // the data: no layer exists yet
   LayerMeter meter(workload, pacer, options.seed, options.optimizer, options.micro_batch_sizes);
   std::vector<LayerProfile> layer_profiles = meter.memory(memory);
 
@@ -137,38 +151,15 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
   progress("all ranks busy");
   std::vector<double> busy;
   std::vector<double> spreads;
+  std::vector<std::array<std::byte, 1>> marks(static_cast<std::size_t>(ranks));
+  const std::array<std::byte, 1> mark{};
   for (std::int64_t attempt = 0; attempt < 2; ++attempt) {
     communicator.world().barrier("measuring busy");
-    // Each rank loads the machine until every rank has its repeats: a finished rank passes its mark on and goes on.
-    bool marked = false;
-    std::vector<std::array<std::byte, 1>> marks(static_cast<std::size_t>(ranks));
-    std::array<std::byte, 1> mark{};
-    std::vector<Work> arrivals;
-    std::vector<Work> sent;
-    for (int other = 0; other < ranks; ++other) {
-      if (other != rank) {
-        arrivals.push_back(communicator.from(other).receive(marks[static_cast<std::size_t>(other)], "busy mark"));
-      }
-    }
-    const MeasuredTimes times = meter.times(options.repeats * (attempt == 0 ? 1 : 3), [&] {
-      if (!marked) {
-        for (int other = 0; other < ranks; ++other) {
-          if (other != rank) {
-            sent.push_back(communicator.to(other).send(mark, "busy mark"));
-          }
-        }
-        marked = true;
-      }
-      return std::all_of(arrivals.begin(), arrivals.end(), [](const Work& work) { return work.done(); });
+    const MeasuredTimes times = abort_on_throw(communicator, [&] {
+      return times_while_all_are_busy(communicator, meter, options.repeats * (attempt == 0 ? 1 : 3), mark, marks);
     });
-    for (Work& work : sent) {
-      work.wait();
-    }
-    for (Work& work : arrivals) {
-      work.wait();
-    }
     busy = flatten(times.times);
-    spreads = gather(communicator, {times.spread}, "spread");
+    spreads = gather(communicator, std::vector{times.spread}, "spread");
     if (*std::max_element(spreads.begin(), spreads.end()) <= options.noise_limit) {
       break;
     }
@@ -190,6 +181,7 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
   Profile profile;
   profile.model.name = workload.name;
   profile.model.layers = std::move(layer_profiles);
+  profile.model.base_memory = base_memory;
   profile.model.micro_batch_sizes = options.micro_batch_sizes;
   const std::size_t width = alone.size();
   for (const std::string& type : measured) {

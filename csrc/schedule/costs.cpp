@@ -11,6 +11,7 @@ PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
   const ModelProfile& model = profile.model;
   const std::size_t size = model.size_index(plan.micro_batch_size);
   PipelineCosts costs;
+  costs.base_memory = model.base_memory;
   for (int s = 0; s < plan.stage_count(); ++s) {
     const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
     if (stage.replicas.size() != 1 || stage.recompute || stage.wire != "float32") {

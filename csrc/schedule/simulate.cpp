@@ -353,7 +353,7 @@ class Simulator {
       active += schedule_.ranks[rank].empty() ? 0 : 1;
       simulation.busy.push_back({busy_[rank]});
       simulation.peak_in_flight.push_back(static_cast<int>(peak(flights_[rank])));
-      Bytes resident;
+      Bytes resident = costs_.base_memory;
       for (std::size_t s = 0; s < owners_.size(); ++s) {
         if (owners_[s] == static_cast<int>(rank)) {
           resident += costs_.stages[s].resident;

@@ -30,6 +30,7 @@ struct StageCosts {
 struct PipelineCosts {
   std::vector<StageCosts> stages;
   std::function<Seconds(int from, int to, Bytes bytes)> transfer;
+  Bytes base_memory;  ///< of every rank, stages or not
   Seconds action_overhead;
   Seconds norm_exchange;
 };

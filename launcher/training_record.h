@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "motley/plan/plan.h"
+#include "motley/record/json_lines.h"
+#include "motley/runtime/executor.h"
+
+namespace motley {
+
+/// record.jsonl of a training run and what the program says meanwhile, on rank 0: a line "start", one "step" each, and
+/// a "summary" that holds measured beside predicted times and memory.
+class TrainingRecord {
+ public:
+  /// Writes the "start" line. Throws Fault when the file cannot be written.
+  TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated, std::int64_t global_batch,
+                 std::int64_t steps);
+
+  void step(std::int64_t step, const StepResult& result);
+
+  /// `peaks`: bytes by rank. Times are medians over all steps but the first two, which fill caches and allocators.
+  void summary(const std::vector<double>& peaks);
+
+ private:
+  JsonLines lines_;
+  const Plan plan_;
+  bool emulated_;
+  double batch_;
+  std::int64_t steps_;
+  std::vector<double> walls_;
+  std::vector<double> losses_;
+  std::vector<std::vector<RankTimes>> times_;  // [step][rank]
+};
+
+}  // namespace motley

@@ -35,8 +35,10 @@ struct LayerMeter::Samples {
       : forward(layers), backward(layers), backward_input(layers), backward_weight(layers), update(layers) {}
 
   std::vector<std::vector<double>> forward, backward, backward_input, backward_weight,
-      update;                  // [layer][pass], seconds
-  std::vector<double> passes;  // forward + backward of the whole chain, seconds
+      update;                        // [layer][pass], seconds
+  std::vector<double> passes;        // forward + backward of the whole chain, seconds
+  std::vector<double> split_passes;  // the same with backward_input and backward_weight apart
+  std::vector<double> update_passes;
 };
 
 LayerMeter::LayerMeter(const Workload& workload, Pacer pacer, std::uint64_t seed, const OptimizerOptions& optimizer,
@@ -152,7 +154,8 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
       gradient = timed(samples.backward[layer], [&] { return stage.backward(0, std::move(gradient), 1e-3); });
     }
   }
-  samples.passes.push_back((now() - begin).value);
+  (split ? samples.split_passes : samples.passes).push_back((now() - begin).value);
+  const Seconds begin_update = now();
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     timed(samples.update[layer], [&] {
       (void)stages_[layer]->squared_norms();
@@ -161,6 +164,36 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
     });
     (void)stages_[layer]->take_loss();
   }
+  samples.update_passes.push_back((now() - begin_update).value);
+}
+
+std::vector<LayerTimes> LayerMeter::times_of(const Samples& samples) {
+  std::vector<LayerTimes> times(samples.forward.size());
+  double forward_s = 0.0;
+  double backward_s = 0.0;
+  double apart_s = 0.0;
+  for (std::size_t layer = 0; layer < times.size(); ++layer) {
+    const Spread forward = spread_of(samples.forward[layer]);
+    const Spread backward = spread_of(samples.backward[layer]);
+    const Spread input = spread_of(samples.backward_input[layer]);
+    const Spread weight = spread_of(samples.backward_weight[layer]);
+    times[layer] = {Seconds{forward.median}, Seconds{input.median}, Seconds{weight.median}, Seconds{backward.median},
+                    std::max({forward.relative, backward.relative, input.relative, weight.relative})};
+    forward_s += forward.median;
+    backward_s += backward.median;
+    apart_s += input.median + weight.median;
+  }
+  // Where a layer's times are skewed, as by preemption on a shared core, the sum of medians is less than what a pass
+  // takes. The medians say how a pass divides, the passes how long it is.
+  const double fused = spread_of(samples.passes).median / (forward_s + backward_s);
+  const double apart = (spread_of(samples.split_passes).median - fused * forward_s) / apart_s;
+  for (LayerTimes& t : times) {
+    t.forward = t.forward * fused;
+    t.backward = t.backward * fused;
+    t.backward_input = t.backward_input * apart;
+    t.backward_weight = t.backward_weight * apart;
+  }
+  return times;
 }
 
 MeasuredTimes LayerMeter::times(std::int64_t repeats, const std::function<bool()>& enough) {
@@ -185,16 +218,13 @@ MeasuredTimes LayerMeter::times(std::int64_t repeats, const std::function<bool()
   MeasuredTimes measured;
   measured.times.update.resize(stages_.size());
   for (std::size_t size = 0; size < sizes_.size(); ++size) {
-    std::vector<LayerTimes>& row = measured.times.by_size.emplace_back(stages_.size());
-    for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
-      const Spread forward = spread_of(samples[size].forward[layer]);
-      const Spread backward = spread_of(samples[size].backward[layer]);
-      const Spread input = spread_of(samples[size].backward_input[layer]);
-      const Spread weight = spread_of(samples[size].backward_weight[layer]);
-      row[layer] = {Seconds{forward.median}, Seconds{input.median}, Seconds{weight.median}, Seconds{backward.median},
-                    std::max({forward.relative, backward.relative, input.relative, weight.relative})};
-    }
+    measured.times.by_size.push_back(times_of(samples[size]));
     measured.spread = std::max(measured.spread, spread_of(samples[size].passes).relative);
+  }
+  double update_s = 0.0;
+  std::vector<double> passes;
+  for (const Samples& of_size : samples) {
+    passes.insert(passes.end(), of_size.update_passes.begin(), of_size.update_passes.end());
   }
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     std::vector<double> all;
@@ -202,6 +232,10 @@ MeasuredTimes LayerMeter::times(std::int64_t repeats, const std::function<bool()
       all.insert(all.end(), of_size.update[layer].begin(), of_size.update[layer].end());
     }
     measured.times.update[layer] = {spread_of(all).median};
+    update_s += measured.times.update[layer].value;
+  }
+  for (Seconds& update : measured.times.update) {
+    update = update * (spread_of(passes).median / update_s);
   }
   return measured;
 }

@@ -13,7 +13,7 @@ namespace motley {
 
 /// Times of every layer on this rank and how far its whole passes scattered.
 struct MeasuredTimes {
-  DeviceTimes times;
+  DeviceTimes times;    ///< medians of every layer, scaled so that they add up to the median of whole passes
   double spread = 0.0;  ///< inter-quartile range over median of a whole pass, the worst micro-batch size
 };
 
@@ -34,6 +34,7 @@ class LayerMeter {
  private:
   struct Samples;  // per layer, of one size
   [[nodiscard]] Fields fields(const Stage& stage, std::int64_t size) const;
+  [[nodiscard]] static std::vector<LayerTimes> times_of(const Samples& samples);
   void pass(std::int64_t size, bool split, std::int64_t step, Samples& samples);
 
   const Workload& workload_;

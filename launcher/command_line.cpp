@@ -51,7 +51,10 @@ std::optional<po::variables_map> parse_options(const Invocation& invocation, con
   }
   po::variables_map values;
   try {
-    po::store(po::command_line_parser(invocation.arguments).options(options).positional(places).run(), values);
+    // Abbreviated options would change their meaning when a new option comes.
+    const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    po::store(po::command_line_parser(invocation.arguments).options(options).positional(places).style(style).run(),
+              values);
     if (values.contains("help")) {
       std::cout << "usage: motley " << usage << "\n\n" << options << "\nexample: " << example << '\n';
       return std::nullopt;

@@ -30,9 +30,17 @@ sigset_t watched(bool with_stop) {
 
 SignalWatch::SignalWatch(std::string program, std::function<void()> before_exit)
     : program_(std::move(program)), before_exit_(std::move(before_exit)) {
-  const sigset_t set = watched(false);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // The thread is born with the stop signal blocked: a watch that ends at once must not kill the process.
+  const sigset_t set = watched(true);
+  sigset_t before;
+  pthread_sigmask(SIG_BLOCK, &set, &before);
   thread_ = std::thread([this] { run(); });
+  if (sigismember(&before, kStopSignal) == 0) {
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, kStopSignal);
+    pthread_sigmask(SIG_UNBLOCK, &stop, nullptr);
+  }
 }
 
 SignalWatch::~SignalWatch() {
@@ -62,7 +70,6 @@ void SignalWatch::report(std::string_view text) {
 
 void SignalWatch::run() {
   const sigset_t set = watched(true);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   while (true) {
     int signal = 0;
     if (sigwait(&set, &signal) != 0) continue;

@@ -94,8 +94,12 @@ json to_json(const ModelProfile& model) {
   for (const LayerProfile& layer : model.layers) {
     json memory = json::array();
     for (const LayerMemory& m : layer.memory) {
-      memory.push_back(
-          {{"saved_bytes", m.saved.value}, {"queued_bytes", m.queued.value}, {"transient_bytes", m.transient.value}});
+      memory.push_back({{"saved_bytes", m.saved.value},
+                        {"queued_bytes", m.queued.value},
+                        {"forward_peak_bytes", m.forward_peak.value},
+                        {"backward_input_peak_bytes", m.backward_input_peak.value},
+                        {"backward_weight_peak_bytes", m.backward_weight_peak.value},
+                        {"backward_peak_bytes", m.backward_peak.value}});
     }
     layers.push_back({{"name", layer.name},
                       {"parameter_bytes", layer.parameters.value},
@@ -126,9 +130,11 @@ ModelProfile model_from(const JsonField& field) {
     layer.optimizer_state = item.at("optimizer_bytes").bytes();
     layer.output = boundary_from(item.at("output"));
     for (const JsonField& m : item.at("memory").items()) {
-      m.allow_only({"saved_bytes", "queued_bytes", "transient_bytes"});
-      layer.memory.push_back(
-          {m.at("saved_bytes").bytes(), m.at("queued_bytes").bytes(), m.at("transient_bytes").bytes()});
+      m.allow_only({"saved_bytes", "queued_bytes", "forward_peak_bytes", "backward_input_peak_bytes",
+                    "backward_weight_peak_bytes", "backward_peak_bytes"});
+      layer.memory.push_back({m.at("saved_bytes").bytes(), m.at("queued_bytes").bytes(),
+                              m.at("forward_peak_bytes").bytes(), m.at("backward_input_peak_bytes").bytes(),
+                              m.at("backward_weight_peak_bytes").bytes(), m.at("backward_peak_bytes").bytes()});
     }
     model.layers.push_back(std::move(layer));
   }

@@ -18,11 +18,15 @@ struct LayerTimes {
   double spread = 0.0;      ///< inter-quartile range over median, the worst of the four
 };
 
-/// Memory of one layer for one micro-batch of a given size.
+/// Memory of one layer for one micro-batch of a given size. A peak is the most that exists during the pass beyond what
+/// the layers before this one have saved of the micro-batch; what the pass is handed counts.
 struct LayerMemory {
-  Bytes saved;      ///< kept from forward to backward, the layer's own input included where it is kept
-  Bytes queued;     ///< kept from backward_input to backward_weight
-  Bytes transient;  ///< most that exists during a pass beyond what is kept after it
+  Bytes saved;   ///< kept from forward to backward, the layer's own input included where it is kept
+  Bytes queued;  ///< kept from backward_input to backward_weight
+  Bytes forward_peak;
+  Bytes backward_input_peak;
+  Bytes backward_weight_peak;
+  Bytes backward_peak;
 };
 
 /// What does not depend on the device.

@@ -72,52 +72,11 @@ std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
     profiles[layer].output = boundaries_[layer + 1];
   }
   for (const std::int64_t size : sizes_) {
-    // Forward down the chain, only each layer's output held: what stays alive beyond it is what the layer saved.
-    TensorList input;
-    const Bytes before_all = memory.counts().live;
-    std::vector<Bytes> saved(stages_.size());
-    for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
-      Stage& stage = *stages_[layer];
-      const Bytes before = memory.counts().live - bytes_of(input);
-      const Bytes live = memory.counts().live;
-      memory.reset_peak();
-      TensorList output;
-      {
-        const Fields data = fields(stage, size);
-        output = stage.forward(0, 0, std::move(input), data, true);
-        input.clear();
-      }
-      const HostMemoryCounts after = memory.counts();
-      saved[layer] = at_least_zero(after.live - before - bytes_of(output));
-      profiles[layer].memory.push_back(
-          {saved[layer], Bytes{0}, at_least_zero(after.peak - std::max(live, after.live))});
-      input = std::move(output);
+    for (LayerProfile& profile : profiles) {
+      profile.memory.emplace_back();
     }
-    input.clear();
-    const Bytes graphs = memory.counts().live - before_all;
-    Bytes freed;
-    TensorList gradient;
-    for (std::size_t layer = stages_.size(); layer-- > 0;) {
-      Stage& stage = *stages_[layer];
-      LayerMemory& entry = profiles[layer].memory.back();
-      const Bytes live = memory.counts().live;
-      memory.reset_peak();
-      TensorList below = stage.backward_input(0, std::move(gradient), 1.0);
-      gradient.clear();
-      const HostMemoryCounts after = memory.counts();
-      freed += saved[layer];
-      entry.queued = at_least_zero(after.live - bytes_of(below) - before_all - at_least_zero(graphs - freed));
-      Bytes transient = at_least_zero(after.peak - live);
-      const Bytes before_weight = after.live;
-      memory.reset_peak();
-      stage.backward_weight(0);
-      transient = std::max(transient, at_least_zero(memory.counts().peak - before_weight));
-      entry.transient = std::max(entry.transient, transient);
-      gradient = std::move(below);
-    }
-    for (const auto& stage : stages_) {
-      (void)stage->take_loss();
-      stage->abandon_step();
+    for (const bool split : {false, true}) {
+      measure_memory(size, split, memory, profiles);
     }
   }
   return profiles;
@@ -165,6 +124,59 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
     (void)stages_[layer]->take_loss();
   }
   samples.update_passes.push_back((now() - begin_update).value);
+}
+
+void LayerMeter::measure_memory(std::int64_t size, bool split, HostMemory& memory,
+                                std::vector<LayerProfile>& profiles) {
+  const Bytes before_all = memory.counts().live;
+  // Forward down the chain, only each layer's output held: what stays alive beyond it is what the layer saved.
+  TensorList input;
+  for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
+    LayerMemory& entry = profiles[layer].memory.back();
+    const Bytes live = memory.counts().live;
+    const Bytes without_input = live - bytes_of(input);
+    memory.reset_peak();
+    TensorList output;
+    {
+      const Fields data = fields(*stages_[layer], size);
+      output = stages_[layer]->forward(0, 0, std::move(input), data, true);
+      input.clear();
+    }
+    const HostMemoryCounts after = memory.counts();
+    entry.saved = at_least_zero(after.live - without_input - bytes_of(output));
+    entry.forward_peak = std::max(entry.forward_peak, after.peak - without_input);
+    input = std::move(output);
+  }
+  input.clear();
+  TensorList gradient;
+  for (std::size_t layer = stages_.size(); layer-- > 0;) {
+    Stage& stage = *stages_[layer];
+    LayerMemory& entry = profiles[layer].memory.back();
+    const Bytes live = memory.counts().live;
+    const Bytes kept = live - bytes_of(gradient) - entry.saved;  // by the layers below
+    memory.reset_peak();
+    TensorList below =
+        split ? stage.backward_input(0, std::move(gradient), 1.0) : stage.backward(0, std::move(gradient), 1.0);
+    gradient.clear();
+    const HostMemoryCounts after = memory.counts();
+    if (split) {
+      entry.queued = at_least_zero(after.live - bytes_of(below) - kept);
+      entry.backward_input_peak = after.peak - kept;
+      memory.reset_peak();
+      stage.backward_weight(0);
+      entry.backward_weight_peak = memory.counts().peak - after.live + entry.queued;
+    } else {
+      entry.backward_peak = after.peak - kept;
+    }
+    gradient = std::move(below);
+  }
+  gradient.clear();
+  for (const auto& stage : stages_) {
+    (void)stage->take_loss();
+    stage->abandon_step();
+  }
+  MOTLEY_CHECK(memory.counts().live == before_all, "measuring memory left {} bytes behind",
+               (memory.counts().live - before_all).value);
 }
 
 std::vector<LayerTimes> LayerMeter::times_of(const Samples& samples) {

@@ -24,7 +24,7 @@ class LayerMeter {
   LayerMeter(const Workload& workload, Pacer pacer, std::uint64_t seed, const OptimizerOptions& optimizer,
              std::vector<std::int64_t> micro_batch_sizes);
 
-  /// Parameter, boundary and activation bytes by the counting allocator. One pass per size.
+  /// Parameter, boundary and activation bytes by the counting allocator. Two passes per size.
   [[nodiscard]] std::vector<LayerProfile> memory(HostMemory& memory);
 
   /// Passes until every size has `repeats` and `enough()` says so (asked between passes; all ranks must load the
@@ -35,6 +35,7 @@ class LayerMeter {
   struct Samples;  // per layer, of one size
   [[nodiscard]] Fields fields(const Stage& stage, std::int64_t size) const;
   [[nodiscard]] static std::vector<LayerTimes> times_of(const Samples& samples);
+  void measure_memory(std::int64_t size, bool split, HostMemory& memory, std::vector<LayerProfile>& profiles);
   void pass(std::int64_t size, bool split, std::int64_t step, Samples& samples);
 
   const Workload& workload_;

@@ -7,6 +7,32 @@
 
 namespace motley {
 
+namespace {
+
+/// Forward goes up the layers and backward down; at each, what the layers below saved is there as well.
+void add_memory(StageCosts& cost, const ModelProfile& model, const StagePlan& stage, std::size_t size) {
+  Bytes weight_working;
+  for (int l = stage.first_layer; l < stage.end_layer; ++l) {
+    const LayerMemory& layer = model.layers[static_cast<std::size_t>(l)].memory[size];
+    cost.forward_peak = std::max(cost.forward_peak, cost.saved + layer.forward_peak);
+    cost.backward_peak = std::max(cost.backward_peak, cost.saved + layer.backward_peak);
+    weight_working = std::max(weight_working, layer.backward_weight_peak - layer.queued);
+    cost.saved += layer.saved;
+    cost.queued += layer.queued;
+  }
+  cost.backward_weight_peak = cost.queued + weight_working;
+  Bytes below = cost.saved;
+  Bytes queued_above;
+  for (int l = stage.end_layer; l-- > stage.first_layer;) {
+    const LayerMemory& layer = model.layers[static_cast<std::size_t>(l)].memory[size];
+    below -= layer.saved;
+    cost.backward_input_peak = std::max(cost.backward_input_peak, below + layer.backward_input_peak + queued_above);
+    queued_above += layer.queued;
+  }
+}
+
+}  // namespace
+
 PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
   const ModelProfile& model = profile.model;
   const std::size_t size = model.size_index(plan.micro_batch_size);
@@ -35,10 +61,8 @@ PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
       cost.backward += t.backward;
       cost.update += times.update.at(i);
       cost.resident += 2 * layer.parameters + layer.optimizer_state;
-      cost.saved += layer.memory[size].saved;
-      cost.queued += layer.memory[size].queued;
-      cost.transient = std::max(cost.transient, layer.memory[size].transient);
     }
+    add_memory(cost, model, stage, size);
     if (s + 1 < plan.stage_count()) {
       const Boundary& boundary = model.layers[static_cast<std::size_t>(stage.end_layer) - 1].output;
       cost.boundary_forward = forward_bytes(boundary, plan.micro_batch_size);

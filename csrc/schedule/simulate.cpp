@@ -177,23 +177,28 @@ class Simulator {
     const StageCosts& cost = stage(part.stage);
     std::vector<MemoryChange>& memory = memory_[rank];
     std::vector<MemoryChange>& flights = flights_[rank];
-    memory.push_back({start_s, cost.transient.value});
-    memory.push_back({end_s, -cost.transient.value});
+    // Before the pass the micro-batch holds `before` bytes here, after it `after`; what it sends is booked by its
+    // message.
+    const auto book = [&](std::int64_t before, Bytes peak, Bytes after) {
+      const std::int64_t most = std::max({peak.value, before, after.value});
+      memory.push_back({start_s, most - before});
+      memory.push_back({end_s, after.value - most});
+    };
+    const std::size_t index = cell(part.stage, part.micro_batch);
     switch (part.op) {
       case Op::Forward:
-        memory.push_back({start_s, cost.saved.value - posted_forward_[cell(part.stage, part.micro_batch)]});
+        book(posted_forward_[index], cost.forward_peak, cost.saved);
         flights.push_back({start_s, 1});
         break;
       case Op::Backward:
-        memory.push_back({end_s, -cost.saved.value - posted_backward_[cell(part.stage, part.micro_batch)]});
+        book(cost.saved.value + posted_backward_[index], cost.backward_peak, Bytes{});
         flights.push_back({end_s, -1});
         break;
       case Op::BackwardInput:
-        memory.push_back(
-            {end_s, cost.queued.value - cost.saved.value - posted_backward_[cell(part.stage, part.micro_batch)]});
+        book(cost.saved.value + posted_backward_[index], cost.backward_input_peak, cost.queued);
         break;
       case Op::BackwardWeight:
-        memory.push_back({end_s, -cost.queued.value});
+        book(cost.queued.value, cost.backward_weight_peak, Bytes{});
         flights.push_back({end_s, -1});
         break;
       default:

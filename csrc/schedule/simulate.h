@@ -17,13 +17,16 @@ struct StageCosts {
   Seconds backward_input;
   Seconds backward_weight;
   Seconds backward;
-  Seconds update;           ///< per iteration, clip norm included
-  Bytes boundary_forward;   ///< sent to the next stage per micro-batch
-  Bytes boundary_backward;  ///< sent back by the next stage per micro-batch
-  Bytes resident;           ///< weights, gradients, optimiser state
-  Bytes saved;              ///< kept per micro-batch from F to B (or to I)
-  Bytes queued;             ///< kept per micro-batch from I to W
-  Bytes transient;          ///< most that a pass needs for itself
+  Seconds update;              ///< per iteration, clip norm included
+  Bytes boundary_forward;      ///< sent to the next stage per micro-batch
+  Bytes boundary_backward;     ///< sent back by the next stage per micro-batch
+  Bytes resident;              ///< weights, gradients, optimiser state
+  Bytes saved;                 ///< kept per micro-batch from F to B (or to I)
+  Bytes queued;                ///< kept per micro-batch from I to W
+  Bytes forward_peak;          ///< most that exists of the micro-batch during F, its input included
+  Bytes backward_input_peak;   ///< likewise during I, with what F saved and the output's gradient
+  Bytes backward_weight_peak;  ///< likewise during W, with what I queued
+  Bytes backward_peak;         ///< likewise during B
 };
 
 /// Everything simulate needs: costs per stage, transfer times between ranks.

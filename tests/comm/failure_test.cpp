@@ -12,11 +12,15 @@
 #include "motley/comm/communicator.h"
 #include "motley/comm/detail/diagnosis.h"
 #include "motley/comm/failure_state.h"
+#include "motley/comm/signals.h"
 #include "ranks.h"
 
 namespace {
 thread_local std::int64_t allocations_of_this_thread = 0;
 }  // namespace
+
+// GCC does not see that operator new above takes from malloc.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 // Counts, so that a test can say that something allocates nothing.
 void* operator new(std::size_t size) {
@@ -227,6 +231,12 @@ TEST(Diagnosis, SaysWhatTheLostRankAndThisOneDid) {
   mine.wait_label = Label("1RECV_B3");
   EXPECT_EQ(explain_lost(2, "connection closed", last, 1, mine),
             "rank 2 is gone (connection closed), last seen in 2F3; rank 1 was waiting for 1RECV_B3 from rank 2");
+}
+
+TEST(SignalWatch, MayEndAsSoonAsItBegan) {
+  for (int i = 0; i < 500; ++i) {
+    const SignalWatch watch("program");
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "motley/comm/gather.h"
 #include "ranks.h"
 
 namespace motley {
@@ -156,6 +157,16 @@ TEST(Group, OfDifferentRanksOnTheTwoSidesIsRefused) {
     if (comm.rank() == 1) {
       EXPECT_THAT(failure, testing::HasSubstr("rank 2 did not connect to rank 1"));
     }
+  });
+}
+
+TEST(Gather, GivesEveryRankTheTextsOfAllWhateverTheirLength) {
+  run_ranks(3, with_deadline(10), [](Communicator& comm) {
+    const std::string mine(static_cast<std::size_t>(comm.rank()) * 1000, static_cast<char>('a' + comm.rank()));
+    EXPECT_EQ(gather(comm, mine, "texts"),
+              (std::vector<std::string>{"", std::string(1000, 'b'), std::string(2000, 'c')}));
+    EXPECT_EQ(gather(comm, std::string(), "empty"), std::vector<std::string>(3));
+    EXPECT_EQ(gather(comm, std::vector{1.0 * comm.rank(), 7.0}, "values"), (std::vector{0.0, 7.0, 1.0, 7.0, 2.0, 7.0}));
   });
 }
 

@@ -65,7 +65,8 @@ Profile plain_profile(int layers, const std::vector<int>& types, double rate) {
     of.parameters = Bytes{1000};
     of.optimizer_state = Bytes{2000};
     if (layer + 1 < layers) of.output = {TensorSpec{"hidden", {250}, DType::Float32, true}};
-    of.memory = {LayerMemory{Bytes{1000}, Bytes{0}, Bytes{0}}};
+    constexpr Bytes kSaved{1000};
+    of.memory = {{kSaved, Bytes{0}, kSaved, kSaved, Bytes{0}, kSaved}};
     profile.model.layers.push_back(of);
   }
   for (std::size_t d = 0; d < types.size(); ++d) {
@@ -109,7 +110,8 @@ Instance random_instance(std::uint64_t seed) {
     const int saved = draw.whole(200, 3000);
     const int transient = draw.whole(0, 1000);
     for (const std::int64_t size : model.micro_batch_sizes) {
-      of.memory.push_back({Bytes{saved * size}, Bytes{saved * size / 2}, Bytes{transient * size}});
+      const Bytes peak{(saved + transient) * size};
+      of.memory.push_back({Bytes{saved * size}, Bytes{saved * size / 2}, peak, peak, peak, peak});
     }
     total += 4 * of.parameters.value + 3 * of.memory.front().saved.value;
     model.layers.push_back(of);

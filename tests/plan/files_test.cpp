@@ -28,7 +28,8 @@ Profile small_profile() {
     if (layer == 0) {
       l.output = {{"hidden", {8}, DType::Float32, true}, {"mask", {8}, DType::Bool, false}};
     }
-    l.memory = {{Bytes{10}, Bytes{2}, Bytes{3}}, {Bytes{20}, Bytes{4}, Bytes{6}}};
+    l.memory = {{Bytes{10}, Bytes{2}, Bytes{13}, Bytes{14}, Bytes{15}, Bytes{16}},
+                {Bytes{20}, Bytes{4}, Bytes{26}, Bytes{28}, Bytes{30}, Bytes{32}}};
     profile.model.layers.push_back(l);
   }
   DeviceTimes times;

@@ -2,25 +2,22 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "motley/comm/communicator.h"
 #include "motley/device/pacing.h"
 #include "motley/record/trace.h"
+#include "motley/runtime/step_exchange.h"
+#include "motley/runtime/timeline.h"
+#include "motley/runtime/transfers.h"
 #include "motley/schedule/schedule.h"
 #include "motley/stage/stage.h"
 #include "motley/workloads/workload.h"
 
 namespace motley {
-
-/// What one rank did in one iteration.
-struct RankTimes {
-  Seconds busy;      ///< in layers and updates
-  Seconds waiting;   ///< for data of other ranks
-  Seconds transfer;  ///< its own sends, from start to end, added up
-};
 
 struct StepResult {
   double loss = 0.0;           ///< mean over the batch, the same on every rank
@@ -38,16 +35,19 @@ struct ExecutorOptions {
 
 /// Interprets a rank's row of a lowered schedule. No schedule logic lives here: what the row says, in its order.
 ///
-/// SEND and RECV start transfers and go on; the compute that needs data waits for it. One engine thread; buffers of
-/// sends live until they are done. Every wait has the communicator's deadline and names the action.
+/// SEND and RECV start transfers and go on; the compute that needs data waits for it. One engine thread. Every wait has
+/// the communicator's deadline and names its action. Whatever a step throws ends the run on every rank first, so that
+/// nothing is under way in the executor's buffers when it goes.
 class Executor {
  public:
-  /// `stages` are those this rank's row names, by stage index. All must outlive the executor. `layers` is the model's.
-  Executor(Communicator& communicator, const Workload& workload, std::map<int, Stage*> stages, Schedule lowered,
+  /// `stages` are those this rank's row names, by stage index, with the cut that every rank uses. All references must
+  /// outlive the executor. Throws InputError naming the action when the schedule cannot be run (see expect_runnable).
+  Executor(Communicator& communicator, const Workload& workload, std::map<int, Stage*> stages, const Schedule& lowered,
            ExecutorOptions options, Pacer pacer);
 
   /// One training iteration over `samples` (size: micro-batches x micro-batch size). Collective over the communicator's
-  /// world. Throws CommError, or Fault when the loss is not finite, before any parameter has changed.
+  /// world. Throws CommError, or Fault when loss or gradients are not finite: no parameter of any rank has changed
+  /// then.
   StepResult train(std::int64_t step, std::span<const std::int64_t> samples);
 
   /// Forward only over `samples` of `split`, with a schedule of forwards. Returns the named outputs of the last stage's
@@ -55,33 +55,30 @@ class Executor {
   Fields evaluate(Split split, std::span<const std::int64_t> samples);
 
   /// Times of the last step of this rank, and its events when traced.
-  [[nodiscard]] const RankTimes& times() const { return times_; }
-  [[nodiscard]] const std::vector<TraceEvent>& events() const { return events_; }
+  [[nodiscard]] const RankTimes& times() const { return timeline_.times(); }
+  [[nodiscard]] const std::vector<TraceEvent>& events() const { return timeline_.events(); }
   [[nodiscard]] const std::vector<Action>& actions() const { return row_; }
 
  private:
-  /// Tensors on their way, in or out, of one boundary of one micro-batch.
-  struct Transfer {
-    std::vector<Work> works;
-    TensorList tensors;
-    std::size_t action = 0;
+  /// What holds for all actions of one pass through the row.
+  struct Pass {
+    std::int64_t step;
+    Split split;
+    bool training;
+    std::span<const std::int64_t> samples;
+    std::map<int, Fields>* outputs;  ///< by micro-batch; null unless evaluating
   };
-  using Key = std::pair<int, int>;  // stage, micro-batch
 
-  void run(std::int64_t step, Split split, bool training, std::span<const std::int64_t> samples, Fields* outputs);
-  void perform(const Action& action, std::size_t index, std::int64_t step, Split split, bool training,
-               std::span<const std::int64_t> samples, Fields* outputs);
-  void send(const Action& action, std::size_t index, TensorList tensors);
-  void receive(const Action& action, std::size_t index, const Boundary& boundary, bool gradients);
-  TensorList take(std::map<Key, Transfer>& from, std::map<Key, TensorList>& local, Key key, std::size_t index);
-  void reap(bool all);
-  void exchange_norms(std::int64_t step);
-  void update(const Action& action, std::int64_t step);
+  void run(const Pass& pass);
+  void perform(const Action& action, std::size_t index, const Pass& pass);
+  void forward(const Action& action, std::size_t index, const Pass& pass);
+  void backward(const Action& action, std::size_t index, const Pass& pass);
+  /// Loss and norm, on first use: several stages of this rank share one exchange.
+  const StepTotals& totals(const Pass& pass);
   /// Runs `body` at the emulated speed and books its time.
   template <typename Body>
-  auto compute(const Action& action, std::size_t index, Body&& body);
-  Fields fields_of(const Stage& stage, Split split, std::span<const std::int64_t> samples, int micro_batch) const;
-  [[nodiscard]] Stage& stage(int index) const;
+  auto compute(Op op, std::size_t index, Body&& body);
+  [[nodiscard]] Stage& stage(int index) const { return *stages_.at(index); }
 
   Communicator& communicator_;
   const Workload& workload_;
@@ -89,25 +86,16 @@ class Executor {
   std::vector<Action> row_;
   std::vector<std::string> labels_;  // of row_, made once
   std::vector<int> peers_;           // of row_; -1 where none
-  std::vector<int> rank_of_stage_;
+  std::size_t micro_batches_;
+  bool trains_ = false;  // some rank's row has a backward pass
   ExecutorOptions options_;
   Pacer pacer_;
 
-  std::map<Key, Transfer> forward_in_;
-  std::map<Key, Transfer> backward_in_;
-  std::map<Key, TensorList> forward_local_;  // handed over inside this rank
-  std::map<Key, TensorList> backward_local_;
-  std::map<Key, TensorList> forward_out_;  // made by F, taken by SEND_F
-  std::map<Key, TensorList> backward_out_;
-  std::vector<Transfer> sends_;
-  std::vector<double> exchanged_;  // this rank's share of the norm exchange
-  std::vector<double> gathered_;
-  bool norms_known_ = false;
-  StepResult result_;
-  RankTimes times_;
-  RankTimes last_times_;
-  bool has_last_times_ = false;
-  std::vector<TraceEvent> events_;
+  Timeline timeline_;
+  Transfers transfers_;
+  StepExchange exchange_;
+  std::optional<StepTotals> totals_;  // of this step, once known
+  std::optional<RankTimes> last_times_;
 };
 
 }  // namespace motley

@@ -1,6 +1,7 @@
 #include "motley/runtime/weights.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <cstring>
 
@@ -41,8 +42,9 @@ void load_weights(const std::filesystem::path& directory, const std::map<int, St
         const ParameterSpec& spec = layer.specs()[i];
         const StoredTensor& stored = file.at(spec.name);
         if (stored.shape != spec.shape || stored.dtype != DType::Float32) {
-          throw InputError::of("{}: tensor \"{}\" does not fit layer {} of this workload", file.source(), spec.name,
-                               layer.layer().name());
+          throw InputError::of("{}: tensor \"{}\": found {}[{}], expected float32[{}] for layer {}", file.source(),
+                               spec.name, name_of(stored.dtype), fmt::join(stored.shape, ", "),
+                               fmt::join(spec.shape, ", "), layer.layer().name());
         }
         at::Tensor target = layer.parameters()[i].detach();
         MOTLEY_CHECK(target.is_contiguous() && target.nbytes() == stored.data.size(), "layout of {}", spec.name);

@@ -111,8 +111,9 @@ void TcpLink::finish_sending() {
   const std::shared_ptr<WorkState> work = std::move(sends_.front().work);
   sends_.pop_front();
   endpoint_.count_sent(peer_, work->data.size());
+  const Seconds now = steady_now();  // before the next begins, so that their times do not overlap
   if (!sends_.empty()) start_sending();
-  work->complete(steady_now());
+  work->complete(now);
 }
 
 void TcpLink::receive(std::shared_ptr<WorkState> work) {
@@ -172,8 +173,9 @@ void TcpLink::finish_reading() {
   const std::shared_ptr<WorkState> work = std::move(receives_.front());
   receives_.pop_front();
   endpoint_.count_received(peer_, work->into.size());
+  const Seconds now = steady_now();
   if (!receives_.empty()) start_reading();
-  work->complete(steady_now());
+  work->complete(now);
 }
 
 void TcpLink::broken(const std::string& how) {

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "motley/comm/communicator.h"
+#include "motley/runtime/timeline.h"
+#include "motley/stage/stage.h"
+#include "motley/workloads/workload.h"
+
+namespace motley {
+
+/// What every rank knows of a step once all gradients are summed.
+struct StepTotals {
+  double loss = 0.0;             ///< summed over the batch
+  double squared_norm = 0.0;     ///< of the whole model's gradient, before clipping
+  std::vector<RankTimes> ranks;  ///< of the step before this one; empty at the first
+};
+
+/// Once a step, all ranks tell each other the squared gradient norms of their layers and the loss.
+class StepExchange {
+ public:
+  StepExchange(Communicator& communicator, const Workload& workload);
+
+  /// Collective; every layer is in a stage of exactly one rank. Sums are taken in the order of layers and
+  /// micro-batches, so that they do not depend on the cut. Throws CommError, or Fault on every rank when a sum is not
+  /// finite: it names step and layer.
+  [[nodiscard]] StepTotals run(std::int64_t step, const std::map<int, Stage*>& stages,
+                               const std::optional<RankTimes>& last_times, Timeline& timeline);
+
+ private:
+  void expect_finite(std::int64_t step, double loss, double squared_norm) const;
+  [[nodiscard]] double gathered(std::size_t rank, std::size_t column) const;
+  [[nodiscard]] double sum_over_ranks(std::size_t column) const;
+
+  Communicator& communicator_;
+  const Workload& workload_;
+  std::size_t layers_;
+  std::vector<double> mine_;  // squared norm of each layer (0 where it is elsewhere), loss, times of the step before
+  std::vector<double> all_;   // of every rank
+};
+
+}  // namespace motley

@@ -147,7 +147,6 @@ TEST(EmulatedLink, DeliversNoEarlierThanLatencyAndRateAllowAndOneMessageAfterThe
       for (std::size_t i = 0; i < works.size(); ++i) {
         EXPECT_GE((works[i].started() - posted).value, 0.06 * static_cast<double>(i));
         EXPECT_GE((works[i].finished() - posted).value, 0.06 * static_cast<double>(i + 1));
-        EXPECT_TRUE(i == 0 || works[i].started() >= works[i - 1].finished());
       }
     } else {
       // The receiver's clock is the sender's here; it began to wait a little earlier or later, so compare with

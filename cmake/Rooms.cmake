@@ -3,6 +3,7 @@
 # room that is not linked is not found.
 
 # motley_room(NAME [FOLDER path] SOURCES file... [ROOMS room...] [LINK target...] [PRIVATE_LINK target...])
+# It is installed with the component that MOTLEY_COMPONENT names: "planner" or "engine".
 function(motley_room name)
   cmake_parse_arguments(ROOM "" "FOLDER" "SOURCES;ROOMS;LINK;PRIVATE_LINK" ${ARGN})
   set(folder "${CMAKE_CURRENT_SOURCE_DIR}")
@@ -21,8 +22,14 @@ function(motley_room name)
   endforeach()
   target_link_libraries(${target} PUBLIC ${ROOM_LINK} PRIVATE ${ROOM_PRIVATE_LINK} $<BUILD_INTERFACE:motley_warnings>)
 
-  install(TARGETS ${target} EXPORT MotleyTargets ARCHIVE DESTINATION lib)
-  install(DIRECTORY "${folder}/" DESTINATION "include/motley/${name}" FILES_MATCHING PATTERN "*.h")
+  if(MOTLEY_COMPONENT STREQUAL "planner")
+    set(export MotleyPlannerTargets)
+  else()
+    set(export MotleyEngineTargets)
+  endif()
+  install(TARGETS ${target} EXPORT ${export} ARCHIVE DESTINATION lib COMPONENT ${MOTLEY_COMPONENT})
+  install(DIRECTORY "${folder}/" DESTINATION "include/motley/${name}" COMPONENT ${MOTLEY_COMPONENT}
+          FILES_MATCHING PATTERN "*.h")
 endfunction()
 
 # motley_test(ROOM SOURCES file... [LINK target...]): one GoogleTest program a room, discovered case by case.

@@ -1,0 +1,35 @@
+#pragma once
+
+// Included by every .cu file. nvcc compiles it for a GPU; the host compiler compiles the very same file for the
+// emulator (emulator/cuda.h), so kernels are started by launch() and never with <<<>>>.
+
+#ifdef __CUDACC__
+
+#include <cuda_runtime.h>
+
+#define MOTLEY_KERNEL_SPACE cuda
+
+namespace motley::kernels {
+
+using Stream = void*;  ///< a cudaStream_t
+
+/// Starts `kernel` on `stream`. Returns the cudaError_t, 0 for success; errors of the kernel itself show up later.
+template <typename... Parameters, typename... Arguments>
+int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Stream stream, Arguments... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments));
+  return [&](Parameters... converted) {
+    void* pointers[] = {const_cast<void*>(static_cast<const void*>(&converted))...};
+    return static_cast<int>(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, 0,
+                                             static_cast<cudaStream_t>(stream)));
+  }(arguments...);
+}
+
+}  // namespace motley::kernels
+
+#else
+
+#include "motley/kernels/emulator/cuda.h"
+
+#define MOTLEY_KERNEL_SPACE emulated
+
+#endif

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+
+#include "motley/kernels/launch.h"
+
+namespace motley::kernels {
+
+/// Each does one thing wrong unless told otherwise.
+void reverse_in_shared(int* values, unsigned threads, bool with_barrier);
+void neighbour_in_warp(int* values, bool with_barrier);
+void barrier_in_branch(int* values, unsigned threads, bool first_half_only_waits);
+void shuffle_with_mask(int* values, unsigned mask);
+void shuffle_in_branch(int* values);
+void write_beyond(int* values, unsigned count, unsigned threads);
+void count_threads(unsigned* counter, unsigned blocks, bool atomically);
+void write_own_block(int* values, unsigned blocks);
+void sum_of_warp(int* values);
+void votes_of_warp(unsigned* votes);
+
+}  // namespace motley::kernels

@@ -8,6 +8,7 @@
 #include <cuda_runtime.h>
 
 #define MOTLEY_KERNEL_SPACE cuda
+#define MOTLEY_UNROLL _Pragma("unroll")
 
 namespace motley::kernels {
 
@@ -31,5 +32,6 @@ int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Stream stream, 
 #include "motley/kernels/emulator/cuda.h"
 
 #define MOTLEY_KERNEL_SPACE emulated
+#define MOTLEY_UNROLL
 
 #endif

@@ -114,7 +114,7 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
   if (first + P::kValues <= count) {
     pack.load(values + first);
   } else {
-#pragma unroll
+    MOTLEY_UNROLL
     for (unsigned i = 0; i < P::kValues; ++i) {
       if (first + i < count) {
         pack.set(i, as_float(values[first + i]));
@@ -122,7 +122,7 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
     }
   }
   std::uint32_t largest = 0;
-#pragma unroll
+  MOTLEY_UNROLL
   for (unsigned i = 0; i < P::kValues; ++i) {
     const std::uint32_t magnitude = codec::magnitude(pack.value(i));
     largest = magnitude > largest ? magnitude : largest;
@@ -133,7 +133,7 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
   }
   const float inverse = codec::inverse_scale(largest);
   typename P::Codes out;
-#pragma unroll
+  MOTLEY_UNROLL
   for (unsigned i = 0; i < P::kValues; ++i) {
     const std::size_t place = first + i;
     out.code[i] =
@@ -155,14 +155,14 @@ __global__ void decode_vectorised(const std::int8_t* codes, std::size_t count, V
   const float scale = reinterpret_cast<const float*>(codes + padded(count))[first / kBlock];
   const typename P::Codes in = *reinterpret_cast<const typename P::Codes*>(codes + first);
   P pack;
-#pragma unroll
+  MOTLEY_UNROLL
   for (unsigned i = 0; i < P::kValues; ++i) {
     pack.set(i, codec::product(static_cast<float>(in.code[i]), scale));
   }
   if (first + P::kValues <= count) {
     pack.store(values + first);
   } else {
-#pragma unroll
+    MOTLEY_UNROLL
     for (unsigned i = 0; i < P::kValues; ++i) {
       if (first + i < count) {
         put(values + first + i, pack.value(i));

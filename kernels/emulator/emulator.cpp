@@ -42,6 +42,9 @@ struct Fiber {
 #endif
 };
 
+/// Unwinds a thread whose block another one has failed.
+struct Abandoned {};
+
 /// Stacks that are handed out again for the next block.
 class StackPool {
  public:
@@ -196,6 +199,9 @@ class Launch {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fiber.fake_stack, &scheduler_stack_, &scheduler_stack_bytes_);
 #endif
+    if (error_) {
+      throw Abandoned{};
+    }
   }
 
   void enter(Fiber& fiber) {
@@ -285,8 +291,9 @@ class Launch {
     }
     if (error_) {
       for (Fiber& fiber : fibers_) {
-        current_ = nullptr;
-        fiber.context = {};  // unwinds it
+        if (fiber.state != Fiber::State::Finished) {
+          enter(fiber);
+        }
       }
       std::rethrow_exception(error_);
     }

@@ -222,26 +222,28 @@ class Launch {
     fiber.stack_low = static_cast<char*>(stack.sp) - stack.size;
     fiber.context =
         context::fiber(std::allocator_arg, context::preallocated(stack.sp, stack.size, stack), PooledStack{&pool_},
-                       [this, &fiber](context::fiber&& caller) {
+                       [this, &fiber](context::fiber&& caller) { return run_thread(fiber, std::move(caller)); });
+  }
+
+  context::fiber run_thread(Fiber& fiber, context::fiber&& caller) {
 #if defined(__SANITIZE_ADDRESS__)
-                         __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
+    __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
 #endif
-                         fiber.caller = std::move(caller);
-                         try {
-                           thread_();
-                         } catch (const context::detail::forced_unwind&) {
-                           throw;
-                         } catch (...) {
-                           if (!error_) {
-                             error_ = std::current_exception();
-                           }
-                         }
-                         fiber.state = Fiber::State::Finished;
+    fiber.caller = std::move(caller);
+    try {
+      if (!error_) {
+        thread_();
+      }
+    } catch (...) {
+      if (!error_) {
+        error_ = std::current_exception();
+      }
+    }
+    fiber.state = Fiber::State::Finished;
 #if defined(__SANITIZE_ADDRESS__)
-                         __sanitizer_start_switch_fiber(nullptr, scheduler_stack_, scheduler_stack_bytes_);
+    __sanitizer_start_switch_fiber(nullptr, scheduler_stack_, scheduler_stack_bytes_);
 #endif
-                         return std::move(fiber.caller);
-                       });
+    return std::move(fiber.caller);
   }
 
   void run_block(dim3 block) {

@@ -5,8 +5,14 @@
 
 namespace motley {
 
-/// Runs `program arguments...` on `ranks` ranks under mpirun and waits. stdout and stderr pass through. Returns the
-/// exit code. Throws Fault when mpirun cannot be started.
-int run_under_mpi(int ranks, const std::string& program, const std::vector<std::string>& arguments);
+struct MpiOutcome {
+  int exit_code = 0;
+  bool interrupted = false;  ///< by a signal to this process
+};
+
+/// Runs `program arguments...` on `ranks` ranks under mpirun and waits. stdout and stderr pass through. The first
+/// Ctrl-C (SIGINT) asks the ranks to end in order (SIGUSR1), a second one and SIGTERM end them. Throws Fault when
+/// mpirun cannot be started.
+MpiOutcome run_under_mpi(int ranks, const std::string& program, const std::vector<std::string>& arguments);
 
 }  // namespace motley

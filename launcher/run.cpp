@@ -39,9 +39,12 @@ Plan plan_by(const std::string& planner, const Profile& profile, const SearchOpt
 }
 
 void hand_over(const Invocation& invocation, int ranks, const std::vector<std::string>& arguments) {
-  const int code = run_under_mpi(ranks, invocation.program, arguments);
-  if (code != 0) {
-    throw Fault::of("motley {} on {} ranks ended with exit code {}", arguments.front(), ranks, code);
+  const MpiOutcome outcome = run_under_mpi(ranks, invocation.program, arguments);
+  if (outcome.interrupted) {
+    throw Fault::of("motley {} was interrupted", arguments.front());
+  }
+  if (outcome.exit_code != 0) {
+    throw Fault::of("motley {} on {} ranks ended with exit code {}", arguments.front(), ranks, outcome.exit_code);
   }
 }
 

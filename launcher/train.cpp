@@ -12,9 +12,11 @@
 #include "motley/launcher/on_ranks.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/predictions.h"
+#include "motley/launcher/resume.h"
 #include "motley/launcher/simulated_events.h"
 #include "motley/launcher/training_record.h"
 #include "motley/plan/files.h"
+#include "motley/runtime/checkpointer.h"
 #include "motley/runtime/executor.h"
 #include "motley/runtime/weights.h"
 #include "motley/schedule/simulate.h"
@@ -30,6 +32,9 @@ struct TrainArguments {
   std::int64_t steps = 0;
   bool trace = false;
   bool evaluation = true;
+  std::string resume;
+  bool allow_changes = false;
+  std::int64_t checkpoint_every = -1;  // as configured
 };
 
 /// Rank of each stage; what this engine cannot run yet is refused by name.
@@ -106,7 +111,7 @@ void write_joint_trace(Communicator& communicator, const Executor& executor, con
 }
 
 void train(const TrainArguments& arguments, const Config& config, const Workload& workload, HostMemory& memory,
-           Communicator& communicator) {
+           SignalWatch& signals, Communicator& communicator) {
   const int rank = communicator.rank();
   expect_ranks(config, communicator.size());
   const Plan plan = read_plan(arguments.plan_file);
@@ -141,23 +146,55 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   Executor executor(communicator, workload, stages, schedule_of(plan, communicator.size(), true), options,
                     pacer_of(config, rank));
 
+  const std::filesystem::path checkpoints = directory / "checkpoints";
+  const std::int64_t first =
+      arguments.resume.empty() ? 0 : resume(arguments.resume, config, workload, stages, arguments.allow_changes);
+  expect_no_later_checkpoint(checkpoints, first);
   const std::int64_t steps = arguments.steps > 0 ? std::min(arguments.steps, config.train.steps) : config.train.steps;
+  const std::int64_t every = arguments.checkpoint_every >= 0 ? arguments.checkpoint_every : config.checkpoint.every;
   std::optional<TrainingRecord> record;
   if (rank == 0) {
-    record.emplace(directory / "record.jsonl", plan, config.devices.emulated(), config.train.global_batch, steps);
+    record.emplace(directory / "record.jsonl", plan, config.devices.emulated(), config.train.global_batch, first,
+                   steps);
   }
+  Checkpointer checkpointer(communicator,
+                            {checkpoints, training_settings(config, workload), static_cast<int>(config.checkpoint.keep),
+                             static_cast<int>(workload.layers.size())});
   memory.reset_peak();
-  for (std::int64_t step = 0; step < steps; ++step) {
+  signals.allow_orderly_stop();
+  bool stopped = false;
+  for (std::int64_t step = first; step < steps && !stopped; ++step) {
     const StepResult result = executor.train(
-        step, samples_of_step(config.train.seed, step, config.train.global_batch, workload.data->size(Split::Train)));
+        step, samples_of_step(config.train.seed, step, config.train.global_batch, workload.data->size(Split::Train)),
+        {.durable = checkpointer.durable(), .stop = signals.stop_requested()});
     if (record) {
       record->step(step, result);
+    }
+    checkpointer.agreed(result.signals.durable);
+    stopped = result.signals.stop && step + 1 < steps;
+    if (stopped || (every > 0 && (step + 1) % every == 0)) {
+      const Seconds stall = checkpointer.save(step + 1, stages);
+      if (record) {
+        record->checkpoint(step + 1, stall);
+      }
     }
   }
   const std::vector<double> peaks =
       gather(communicator, std::vector{static_cast<double>(memory.counts().peak.value)}, "peak memory");
+  checkpointer.finish(communicator);
   if (record) {
     record->summary(peaks);
+    if (const auto complete = checkpointer.complete()) {
+      spdlog::info("checkpoint: {} (files written in {:.1f} ms while training went on)", complete->folder.string(),
+                   complete->write_time.value * 1e3);
+    }
+  }
+  if (stopped) {
+    if (rank == 0) {
+      spdlog::warn("stopped as asked; add --resume {} to go on", checkpoints.string());
+    }
+    communicator.world().barrier("end");
+    return;
   }
   if (arguments.trace) {
     write_joint_trace(communicator, executor, profile, plan, directory / "trace.json");
@@ -184,7 +221,12 @@ int command_train(const Invocation& invocation) {
       "folder for record, weights and predictions (default: run_directory)")(
       "steps", po::value(&arguments.steps), "stop after so many steps; the learning rate still follows train.steps")(
       "trace", "write trace.json: the last step as measured and, with --profile, as simulated")(
-      "no-evaluation", "write neither weights nor predictions");
+      "no-evaluation", "write neither weights nor predictions")(
+      "resume", po::value(&arguments.resume),
+      "go on from this checkpoint, or the latest in this folder of them, under any plan")(
+      "allow-changes", "resume although the settings that decide the losses have changed")(
+      "checkpoint-every", po::value(&arguments.checkpoint_every),
+      "steps between checkpoints, 0: none (default: checkpoint.every)");
   const auto values =
       parse_options(invocation, "train", "train CONFIG --plan FILE [--run DIR]",
                     "mpirun -n 4 motley train configs/quickstart.toml --plan run/plan.json", options, "config");
@@ -192,13 +234,14 @@ int command_train(const Invocation& invocation) {
     return 0;
   }
   arguments.trace = values->contains("trace");
+  arguments.allow_changes = values->contains("allow-changes");
   arguments.evaluation = !values->contains("no-evaluation");
   SignalWatch signals("motley train");
   const Config config = read_config(arguments.config_file);
   HostMemory memory = start_device(config);
   const Workload workload = workload_of(config, invocation.registry);
   const auto communicator = connect(comm_options(config, config.comm.deadline));
-  return on_ranks(signals, *communicator, [&] { train(arguments, config, workload, memory, *communicator); });
+  return on_ranks(signals, *communicator, [&] { train(arguments, config, workload, memory, signals, *communicator); });
 }
 
 }  // namespace motley

@@ -34,13 +34,22 @@ nlohmann::json to_json(const RankTimes& times) {
 }  // namespace
 
 TrainingRecord::TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated,
-                               std::int64_t global_batch, std::int64_t steps)
-    : lines_(file), plan_(plan), emulated_(emulated), batch_(static_cast<double>(global_batch)), steps_(steps) {
+                               std::int64_t global_batch, std::int64_t first_step, std::int64_t steps)
+    : lines_(file, first_step > 0),
+      plan_(plan),
+      emulated_(emulated),
+      batch_(static_cast<double>(global_batch)),
+      steps_(steps) {
   lines_.append({{"kind", "start"},
                  {"planner", plan.planner},
                  {"emulated", emulated},
                  {"plan", motley::to_json(plan)},
+                 {"first_step", first_step},
                  {"steps", steps}});
+}
+
+void TrainingRecord::checkpoint(std::int64_t step, Seconds stall) {
+  lines_.append({{"kind", "checkpoint"}, {"step", step}, {"stall_s", stall.value}});
 }
 
 void TrainingRecord::step(std::int64_t step, const StepResult& result) {

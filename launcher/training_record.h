@@ -13,11 +13,14 @@ namespace motley {
 /// a "summary" that holds measured beside predicted times and memory.
 class TrainingRecord {
  public:
-  /// Writes the "start" line. Throws Fault when the file cannot be written.
+  /// Writes the "start" line; a run that goes on after step 0 adds to the file. Throws Fault when it cannot be written.
   TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated, std::int64_t global_batch,
-                 std::int64_t steps);
+                 std::int64_t first_step, std::int64_t steps);
 
   void step(std::int64_t step, const StepResult& result);
+
+  /// After the copy of a checkpoint of `step`: how long training stood still.
+  void checkpoint(std::int64_t step, Seconds stall);
 
   /// `peaks`: bytes by rank. Times are medians over all steps but the first two, which fill caches and allocators.
   void summary(const std::vector<double>& peaks);

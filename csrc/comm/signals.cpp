@@ -22,6 +22,7 @@ sigset_t watched(bool with_stop) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGUSR1);
   if (with_stop) sigaddset(&set, kStopSignal);
   return set;
 }
@@ -77,6 +78,10 @@ void SignalWatch::run() {
       if (stopping_) return;
       continue;
     }
+    if (signal == SIGUSR1 && orderly_) {
+      stop_requested_ = true;
+      continue;
+    }
     end(signal);
   }
 }
@@ -90,7 +95,7 @@ void SignalWatch::end(int signal) {
   if (failure && failure->wait_for(kPatience)) {
     report(failure->cause());
   } else {
-    report(fmt::format("ended by {}", signal == SIGINT ? "an interrupt (SIGINT)" : "SIGTERM"));
+    report(fmt::format("ended by {}", signal == SIGTERM ? "SIGTERM" : "an interrupt"));
   }
   if (before_exit_) before_exit_();
   _exit(1);

@@ -30,6 +30,11 @@ class SignalWatch {
   /// Names the run whose failure explains a signal. The communicator may end before the watch does.
   void watch(const Communicator& communicator);
 
+  /// From now on SIGUSR1, which mpirun hands on to all ranks, asks for an orderly end instead of ending the process.
+  void allow_orderly_stop() { orderly_ = true; }
+  /// SIGUSR1 came since.
+  [[nodiscard]] bool stop_requested() const { return stop_requested_; }
+
   /// Prints "PROGRAM: rank R: TEXT" to stderr, once in this object's life, whoever comes first: the caller that caught
   /// a CommError or the signal thread. Later calls print nothing.
   void report(std::string_view text);
@@ -45,6 +50,8 @@ class SignalWatch {
   std::shared_ptr<const FailureState> failure_;
   std::atomic<bool> reported_{false};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> orderly_{false};
+  std::atomic<bool> stop_requested_{false};
   std::thread thread_;
 };
 

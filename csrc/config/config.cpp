@@ -84,6 +84,14 @@ DevicesConfig read_devices(TableReader reader, const std::string& source) {
   return c;
 }
 
+CheckpointConfig read_checkpoint_table(TableReader reader) {
+  CheckpointConfig c;
+  c.every = reader.integer("every", c.every, 0, kNoLimit);
+  c.keep = reader.integer("keep", c.keep, 1, kNoLimit);
+  reader.finish();
+  return c;
+}
+
 CompareConfig read_compare(TableReader reader) {
   CompareConfig c;
   c.planners = reader.texts("planners", c.planners);
@@ -119,6 +127,7 @@ Config parse_config(std::string_view text, const std::string& source) {
   config.plan = read_plan_table(sub("plan"));
   config.comm = read_comm(sub("comm"));
   config.devices = read_devices(sub("devices"), source);
+  config.checkpoint = read_checkpoint_table(sub("checkpoint"));
   config.compare = read_compare(sub("compare"));
   reader.finish();
   return config;

@@ -54,6 +54,12 @@ struct DevicesConfig {
   [[nodiscard]] bool emulated() const { return !speeds.empty() || link_mbit > 0; }
 };
 
+/// [checkpoint]
+struct CheckpointConfig {
+  std::int64_t every = 0;  ///< steps between checkpoints; 0: none but the one of an orderly stop
+  std::int64_t keep = 2;   ///< complete ones that stay
+};
+
 /// [compare]: what `motley run` measures beside the plan.
 struct CompareConfig {
   std::vector<std::string> planners;  ///< e.g. ["uniform", "single"]: trained for `steps`, losses compared
@@ -71,6 +77,7 @@ struct Config {
   PlanConfig plan;
   CommConfig comm;
   DevicesConfig devices;
+  CheckpointConfig checkpoint;
   CompareConfig compare;
 };
 

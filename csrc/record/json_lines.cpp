@@ -6,11 +6,11 @@
 
 namespace motley {
 
-JsonLines::JsonLines(const std::filesystem::path& file) : source_(file.string()) {
+JsonLines::JsonLines(const std::filesystem::path& file, bool append) : source_(file.string()) {
   if (file.has_parent_path()) {
     std::filesystem::create_directories(file.parent_path());
   }
-  out_.open(file, std::ios::binary | std::ios::trunc);
+  out_.open(file, append ? std::ios::app : std::ios::trunc);
   if (!out_) {
     throw Fault::of("{}: cannot be written", source_);
   }

@@ -12,7 +12,8 @@ namespace motley {
 /// Fault when the file cannot be written.
 class JsonLines {
  public:
-  explicit JsonLines(const std::filesystem::path& file);
+  /// A new file, or with `append` more lines of one.
+  explicit JsonLines(const std::filesystem::path& file, bool append = false);
   void append(const nlohmann::json& line);
 
  private:

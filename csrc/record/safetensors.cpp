@@ -48,17 +48,25 @@ std::string_view type_name(DType dtype) {
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : source_(file.string()) {
+std::vector<std::byte> read_bytes(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a safetensors file", source_);
+  if (!in || !std::filesystem::is_regular_file(file)) {
+    throw InputError::of("{}: cannot be read, expected a file", file.string());
   }
-  bytes_.resize(static_cast<std::size_t>(in.tellg()));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(in.tellg()));
   in.seekg(0);
-  in.read(reinterpret_cast<char*>(bytes_.data()), static_cast<std::streamsize>(bytes_.size()));
+  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!in) {
-    throw InputError::of("{}: cannot be read to its end", source_);
+    throw InputError::of("{}: cannot be read to its end", file.string());
   }
+  return bytes;
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& file)
+    : SafetensorsFile(read_bytes(file), file.string()) {}
+
+SafetensorsFile::SafetensorsFile(std::vector<std::byte> bytes, std::string source)
+    : source_(std::move(source)), bytes_(std::move(bytes)) {
   std::uint64_t header_size = 0;
   if (bytes_.size() < sizeof header_size) {
     throw InputError::of("{}: {} bytes long, expected at least the 8 of a safetensors header", source_, bytes_.size());
@@ -123,8 +131,11 @@ const StoredTensor& SafetensorsFile::at(const std::string& name) const {
   return found->second;
 }
 
-void write_safetensors(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+namespace {
+
+/// Length and header, as they stand before the data.
+std::string head_of(const std::map<std::string, StoredTensor>& tensors,
+                    const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) {
     header["__metadata__"] = metadata;
@@ -138,6 +149,32 @@ void write_safetensors(const std::filesystem::path& file, const std::map<std::st
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t header_size = text.size();
+  return std::string(reinterpret_cast<const char*>(&header_size), sizeof header_size) + text;
+}
+
+}  // namespace
+
+std::vector<std::byte> to_safetensors(const std::map<std::string, StoredTensor>& tensors,
+                                      const std::map<std::string, std::string>& metadata) {
+  const std::string head = head_of(tensors, metadata);
+  std::size_t size = head.size();
+  for (const auto& [name, tensor] : tensors) {
+    size += tensor.data.size();
+  }
+  std::vector<std::byte> bytes;
+  bytes.reserve(size);
+  const auto append = [&](std::span<const std::byte> part) { bytes.insert(bytes.end(), part.begin(), part.end()); };
+  append(std::as_bytes(std::span(head)));
+  for (const auto& [name, tensor] : tensors) {
+    append(tensor.data);
+  }
+  return bytes;
+}
+
+void write_safetensors(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::string head = head_of(tensors, metadata);
   if (file.has_parent_path()) {
     std::filesystem::create_directories(file.parent_path());
   }
@@ -145,9 +182,7 @@ void write_safetensors(const std::filesystem::path& file, const std::map<std::st
   partial += ".partial";
   {
     std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    const std::uint64_t header_size = text.size();
-    out.write(reinterpret_cast<const char*>(&header_size), sizeof header_size);
-    out << text;
+    out << head;
     for (const auto& [name, tensor] : tensors) {
       out.write(reinterpret_cast<const char*>(tensor.data.data()), static_cast<std::streamsize>(tensor.data.size()));
     }

@@ -18,6 +18,9 @@ struct StoredTensor {
   std::span<const std::byte> data;
 };
 
+/// A whole file. Throws InputError naming it.
+[[nodiscard]] std::vector<std::byte> read_bytes(const std::filesystem::path& file);
+
 /// A safetensors file (https://github.com/huggingface/safetensors, format section of its README) held in memory. Owns
 /// its bytes; the spans live as long as it does. Move-only.
 class SafetensorsFile {
@@ -25,6 +28,8 @@ class SafetensorsFile {
   /// Throws InputError naming the file and what is wrong: too short, header longer than the file, bad JSON, unknown
   /// type, offsets that overlap, leave the file or do not match shape and type.
   explicit SafetensorsFile(const std::filesystem::path& file);
+  /// Of a file's bytes; `source` names them in errors.
+  SafetensorsFile(std::vector<std::byte> bytes, std::string source);
 
   SafetensorsFile(SafetensorsFile&&) = default;
   SafetensorsFile& operator=(SafetensorsFile&&) = default;
@@ -44,6 +49,10 @@ class SafetensorsFile {
   std::map<std::string, StoredTensor> tensors_;
   std::map<std::string, std::string> metadata_;
 };
+
+/// The file's bytes: tensors in name order, data aligned to 8 bytes.
+[[nodiscard]] std::vector<std::byte> to_safetensors(const std::map<std::string, StoredTensor>& tensors,
+                                                    const std::map<std::string, std::string>& metadata = {});
 
 /// Writes in name order, data aligned to 8 bytes, beside the target and renamed onto it. Throws Fault if it cannot.
 void write_safetensors(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& tensors,

@@ -112,7 +112,7 @@ void Executor::backward(const Action& action, std::size_t index, const Pass& pas
 
 const StepTotals& Executor::totals(const Pass& pass) {
   if (!totals_) {
-    totals_ = exchange_.run(pass.step, stages_, last_times_, timeline_);
+    totals_ = exchange_.run(pass.step, stages_, last_times_, pass.signals, timeline_);
   }
   return *totals_;
 }
@@ -188,17 +188,17 @@ void Executor::run(const Pass& pass) {
   communicator_.set_progress("between steps");
 }
 
-StepResult Executor::train(std::int64_t step, std::span<const std::int64_t> samples) {
+StepResult Executor::train(std::int64_t step, std::span<const std::int64_t> samples, const StepSignals& signals) {
   const Seconds start = communicator_.now();
-  run({step, Split::Train, true, samples, nullptr});
+  run({step, Split::Train, true, samples, nullptr, signals});
   last_times_ = timeline_.times();
   return {totals_->loss / static_cast<double>(samples.size()), std::sqrt(totals_->squared_norm),
-          communicator_.now() - start, totals_->ranks};
+          communicator_.now() - start, totals_->ranks, totals_->signals};
 }
 
 Fields Executor::evaluate(Split split, std::span<const std::int64_t> samples) {
   std::map<int, Fields> by_micro_batch;
-  run({0, split, false, samples, &by_micro_batch});
+  run({0, split, false, samples, &by_micro_batch, {}});
   std::map<std::string, TensorList> parts;
   for (auto& [micro_batch, fields] : by_micro_batch) {
     for (auto& [name, tensor] : fields) {

@@ -24,6 +24,7 @@ struct StepResult {
   double gradient_norm = 0.0;  ///< before clipping
   Seconds wall;
   std::vector<RankTimes> ranks;  ///< of the step before this one; empty at the first
+  StepSignals signals;           ///< agreed by all ranks
 };
 
 struct ExecutorOptions {
@@ -48,7 +49,7 @@ class Executor {
   /// One training iteration over `samples` (size: micro-batches x micro-batch size). Collective over the communicator's
   /// world. Throws CommError, or Fault when loss or gradients are not finite: no parameter of any rank has changed
   /// then.
-  StepResult train(std::int64_t step, std::span<const std::int64_t> samples);
+  StepResult train(std::int64_t step, std::span<const std::int64_t> samples, const StepSignals& signals = {});
 
   /// Forward only over `samples` of `split`, with a schedule of forwards. Returns the named outputs of the last stage's
   /// layers, one row per sample, on the rank that has it; nothing elsewhere.
@@ -67,6 +68,7 @@ class Executor {
     bool training;
     std::span<const std::int64_t> samples;
     std::map<int, Fields>* outputs;  ///< by micro-batch; null unless evaluating
+    StepSignals signals = {};
   };
 
   void run(const Pass& pass);

@@ -9,6 +9,7 @@ namespace motley {
 namespace {
 
 constexpr std::size_t kTimes = 3;
+constexpr std::size_t kSignals = 2;
 
 }  // namespace
 
@@ -16,7 +17,7 @@ StepExchange::StepExchange(Communicator& communicator, const Workload& workload)
     : communicator_(communicator),
       workload_(workload),
       layers_(workload.layers.size()),
-      mine_(layers_ + 1 + kTimes),
+      mine_(layers_ + 1 + kTimes + kSignals),
       all_(mine_.size() * static_cast<std::size_t>(communicator.size())) {}
 
 double StepExchange::gathered(std::size_t rank, std::size_t column) const {
@@ -33,7 +34,8 @@ double StepExchange::sum_over_ranks(std::size_t column) const {
 }
 
 StepTotals StepExchange::run(std::int64_t step, const std::map<int, Stage*>& stages,
-                             const std::optional<RankTimes>& last_times, Timeline& timeline) {
+                             const std::optional<RankTimes>& last_times, const StepSignals& signals,
+                             Timeline& timeline) {
   std::fill(mine_.begin(), mine_.end(), 0.0);
   for (const auto& [index, stage] : stages) {
     const std::vector<double> norms = stage->squared_norms();
@@ -47,6 +49,10 @@ StepTotals StepExchange::run(std::int64_t step, const std::map<int, Stage*>& sta
     mine_[layers_ + 2] = last_times->waiting.value;
     mine_[layers_ + 3] = last_times->transfer.value;
   }
+  const std::size_t durable = layers_ + 1 + kTimes;
+  const std::size_t stop = durable + 1;
+  mine_[durable] = static_cast<double>(signals.durable);
+  mine_[stop] = signals.stop ? 1.0 : 0.0;
 
   const Seconds start = communicator_.now();
   communicator_.world().all_gather(std::as_bytes(std::span(mine_)), std::as_writable_bytes(std::span(all_)), "NORM");
@@ -58,6 +64,11 @@ StepTotals StepExchange::run(std::int64_t step, const std::map<int, Stage*>& sta
   }
   totals.loss = sum_over_ranks(layers_);
   expect_finite(step, totals.loss, totals.squared_norm);
+  totals.signals = signals;
+  for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator_.size()); ++rank) {
+    totals.signals.durable = std::min(totals.signals.durable, static_cast<std::int64_t>(gathered(rank, durable)));
+    totals.signals.stop = totals.signals.stop || gathered(rank, stop) > 0.0;
+  }
   if (last_times) {
     for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator_.size()); ++rank) {
       totals.ranks.push_back({Seconds{gathered(rank, layers_ + 1)}, Seconds{gathered(rank, layers_ + 2)},

@@ -12,11 +12,18 @@
 
 namespace motley {
 
+/// What ranks agree on beside the numbers of a step.
+struct StepSignals {
+  std::int64_t durable = -1;  ///< last step of which a rank's checkpoint files are on the disk; agreed: of all ranks
+  bool stop = false;          ///< the run shall end after this step; agreed: some rank says so
+};
+
 /// What every rank knows of a step once all gradients are summed.
 struct StepTotals {
   double loss = 0.0;             ///< summed over the batch
   double squared_norm = 0.0;     ///< of the whole model's gradient, before clipping
   std::vector<RankTimes> ranks;  ///< of the step before this one; empty at the first
+  StepSignals signals;           ///< agreed
 };
 
 /// Once a step, all ranks tell each other the squared gradient norms of their layers and the loss.
@@ -28,7 +35,8 @@ class StepExchange {
   /// micro-batches, so that they do not depend on the cut. Throws CommError, or Fault on every rank when a sum is not
   /// finite: it names step and layer.
   [[nodiscard]] StepTotals run(std::int64_t step, const std::map<int, Stage*>& stages,
-                               const std::optional<RankTimes>& last_times, Timeline& timeline);
+                               const std::optional<RankTimes>& last_times, const StepSignals& signals,
+                               Timeline& timeline);
 
  private:
   void expect_finite(std::int64_t step, double loss, double squared_norm) const;

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "motley/plan/files.h"
@@ -156,6 +158,64 @@ TEST_F(Job, ARankThatDiesEndsTheRunWithItsNameAndTheRecordStays) {
   EXPECT_NE(outcome.exit_code, 124) << "the run did not end";
   EXPECT_THAT(outcome.err, HasSubstr("rank 0: rank 1 is gone"));
   EXPECT_GE(read_json_lines(run_ / "record.jsonl").size(), 3U);
+}
+
+/// Losses by step of a record, later lines before earlier ones.
+std::map<std::int64_t, double> losses_of(const std::filesystem::path& record) {
+  std::map<std::int64_t, double> losses;
+  for (const nlohmann::json& line : read_json_lines(record)) {
+    if (line.at("kind") == "step") {
+      losses[line.at("step").get<std::int64_t>()] = line.at("loss").get<double>();
+    }
+  }
+  return losses;
+}
+
+TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
+  configure(40);
+  ASSERT_EQ(motley_on_ranks(2, "profile " + config_.string()).exit_code, 0);
+  const std::string profile = (run_ / "profile.json").string();
+  for (const std::string planner : {"uniform", "single"}) {
+    ASSERT_EQ(motley_program(fmt::format("plan --profile {} --batch 64 --planner {} --out {}", profile, planner,
+                                         (folder_ / (planner + ".json")).string()))
+                  .exit_code,
+              0);
+  }
+  const auto train = [&](const std::string& planner, const std::string& run, const std::string& more) {
+    return motley_on_ranks(2, fmt::format("train {} --plan {} --run {} --no-evaluation {}", config_.string(),
+                                          (folder_ / (planner + ".json")).string(), (folder_ / run).string(), more));
+  };
+  ASSERT_EQ(train("uniform", "whole", "").exit_code, 0);
+
+  // mpirun hands SIGUSR1 on to the ranks: what motley run sends it at Ctrl-C.
+  Outcome stopped;
+  std::thread job([&] { stopped = train("uniform", "parts", ""); });
+  const std::filesystem::path record = folder_ / "parts/record.jsonl";
+  for (int i = 0; i < 600 && text_of(record).find("\"step\":2") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(std::system(fmt::format("pkill -USR1 -f '^[^ ]*mpi(run|exec) .*{}'", (folder_ / "parts").string()).c_str()), 0);
+  job.join();
+  EXPECT_EQ(stopped.exit_code, 0) << stopped.err;
+  EXPECT_THAT(stopped.err, AllOf(HasSubstr("stopped as asked"), HasSubstr("--resume")));
+  const std::string checkpoints = (folder_ / "parts/checkpoints").string();
+
+  // A fresh run must not be taken for the one that is to go on, nor another configuration.
+  const Outcome fresh = train("uniform", "parts", "");
+  EXPECT_EQ(fresh.exit_code, 2);
+  EXPECT_THAT(fresh.err, AllOf(HasSubstr("has a checkpoint of step"), HasSubstr("--resume")));
+  const std::string settings = text_of(config_);
+  write_text(config_, std::regex_replace(settings, std::regex("global_batch = 64"), "global_batch = 64\nseed = 5"));
+  const Outcome changed = train("single", "parts", "--resume " + checkpoints);
+  EXPECT_EQ(changed.exit_code, 2);
+  EXPECT_THAT(changed.err, HasSubstr("train.seed: 1 in the checkpoint, 5 now"));
+  write_text(config_, settings);
+
+  const Outcome resumed = train("single", "parts", "--resume " + checkpoints);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  const auto whole = losses_of(folder_ / "whole/record.jsonl");
+  EXPECT_EQ(whole.size(), 40U);
+  EXPECT_EQ(losses_of(record), whole);
 }
 
 TEST_F(Job, RanksAndConfigurationMustAgree) {

@@ -1,0 +1,61 @@
+#include "motley/launcher/resume.h"
+
+#include <fmt/ranges.h>
+
+#include <sstream>
+
+#include "motley/base/error.h"
+#include "motley/base/log.h"
+#include "motley/runtime/checkpoint.h"
+
+namespace motley {
+
+nlohmann::json training_settings(const Config& config, const Workload& workload) {
+  std::ostringstream options;
+  options << toml::json_formatter(config.workload_options);
+  const TrainConfig& train = config.train;
+  return {{"workload", workload.name},
+          {"workload_options", nlohmann::json::parse(options.str())},
+          {"layers", workload.layers.size()},
+          {"training_samples", workload.data->size(Split::Train)},
+          {"train",
+           {{"steps", train.steps},
+            {"global_batch", train.global_batch},
+            {"seed", train.seed},
+            {"optimizer", train.optimizer},
+            {"learning_rate", train.learning_rate},
+            {"weight_decay", train.weight_decay},
+            {"momentum", train.momentum},
+            {"clip_norm", train.clip_norm},
+            {"warmup_steps", train.warmup_steps},
+            {"min_rate_ratio", train.min_rate_ratio}}}};
+}
+
+std::int64_t resume(const std::filesystem::path& path, const Config& config, const Workload& workload,
+                    const std::map<int, Stage*>& stages, bool allow_changes) {
+  const Checkpoint checkpoint = read_checkpoint(path);
+  const std::vector<std::string> changes = differences(checkpoint.settings, training_settings(config, workload));
+  if (!changes.empty() && !allow_changes) {
+    throw InputError::of("{}: was written with other settings than {} has: {}; --allow-changes goes on all the same",
+                         checkpoint.folder.string(), config.source, fmt::join(changes, "; "));
+  }
+  if (checkpoint.step >= config.train.steps) {
+    throw InputError::of("{}: {} steps are done, {} says train.steps = {}", checkpoint.folder.string(), checkpoint.step,
+                         config.source, config.train.steps);
+  }
+  restore(checkpoint, stages);
+  return checkpoint.step;
+}
+
+void expect_no_later_checkpoint(const std::filesystem::path& folder, std::int64_t step) {
+  const std::vector<std::int64_t> steps = checkpoints_in(folder);
+  if (!steps.empty() && steps.back() > step) {
+    throw InputError::of(
+        "{}: has a checkpoint of step {}, this run begins at step {}; expected --resume {}, another --run folder, or "
+        "the "
+        "old checkpoints out of the way",
+        folder.string(), steps.back(), step, folder.string());
+  }
+}
+
+}  // namespace motley

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,8 @@
 #include "motley/plan/json_field.h"
 #include "motley/record/json_lines.h"
 #include "motley/record/safetensors.h"
+#include "motley/schedule/lowering.h"
+#include "motley/schedule/simulate.h"
 
 namespace motley {
 namespace {
@@ -78,6 +81,52 @@ void show(const Plan& plan) {
   }
 }
 
+/// F = I = W = 1, B = 2, transfers free: what a schedule's own shape costs.
+PipelineCosts one_tick_a_pass(int stages) {
+  StageCosts cost;
+  cost.forward = cost.backward_input = cost.backward_weight = Seconds{1.0};
+  cost.backward = Seconds{2.0};
+  PipelineCosts costs;
+  costs.stages.assign(static_cast<std::size_t>(stages), cost);
+  costs.transfer = [](int, int, Bytes) { return Seconds{0.0}; };
+  return costs;
+}
+
+void show(const Schedule& schedule) {
+  std::cout << fmt::format("schedule: {} ranks, {} stages, {} micro-batches\n", schedule.rank_count(),
+                           schedule.stage_count(), schedule.micro_batch_count());
+  const std::vector<Problem> problems = validate(schedule);
+  for (const Problem& problem : problems) {
+    std::cout << "problem: " << problem.message << '\n';
+  }
+  if (std::any_of(problems.begin(), problems.end(),
+                  [](const Problem& problem) { return problem.kind != Problem::Kind::WeightOrder; })) {
+    return;
+  }
+  const Simulation simulation = simulate(schedule, one_tick_a_pass(schedule.stage_count()), {.events = true});
+  const auto ticks = static_cast<std::size_t>(simulation.iteration.value + 0.5);
+  std::cout << fmt::format("F = I = W = 1, B = 2, free transfers: {} ticks, bubble {:.1f} %\n", ticks,
+                           simulation.bubble_share * 100);
+  // A tick a letter; a micro-batch's last digit is enough to follow it.
+  constexpr std::size_t kWidest = 110;
+  for (int rank = 0; rank < schedule.rank_count(); ++rank) {
+    std::string line(std::min(ticks, kWidest), '.');
+    for (const Event& event : simulation.events) {
+      const bool forward = event.action.op == Op::Forward;
+      for (auto tick = static_cast<std::size_t>(event.start.value);
+           event.rank == rank && event.to < 0 && tick < static_cast<std::size_t>(event.end.value) && tick < line.size();
+           ++tick) {
+        const char weight = event.action.op == Op::BackwardWeight ? 'w' : 'b';
+        const char digit = static_cast<char>('0' + event.action.micro_batch % 10);
+        line[tick] = forward ? digit : event.action.op == Op::OverlapForwardBackward ? '#' : weight;
+      }
+    }
+    std::cout << fmt::format("  rank {:<3} {}{}  at most {} in flight\n", rank, line, ticks > kWidest ? "..." : "",
+                             simulation.peak_in_flight[static_cast<std::size_t>(rank)]);
+  }
+  std::cout << "  (digit: forward of that micro-batch, b: backward, w: weight gradient, #: both at once, .: idle)\n";
+}
+
 void show_record(const std::filesystem::path& file) {
   for (const nlohmann::json& line : read_json_lines(file)) {
     const std::string kind = line.value("kind", "");
@@ -96,12 +145,17 @@ void show_record(const std::filesystem::path& file) {
 int command_show(const Invocation& invocation) {
   po::options_description options("options");
   std::string name;
-  options.add_options()("file", po::value(&name)->required(), "profile.json, plan.json, record.jsonl or .safetensors");
+  options.add_options()("file", po::value(&name)->required(),
+                        "profile.json, plan.json, record.jsonl, .safetensors or a schedule's .csv");
   const auto values = parse_options(invocation, "show", "show FILE", "motley show run/plan.json", options, "file");
   if (!values) {
     return 0;
   }
   const std::filesystem::path file = name;
+  if (file.extension() == ".csv") {
+    show(read_csv(file));
+    return 0;
+  }
   if (file.extension() == ".jsonl") {
     show_record(file);
     return 0;

@@ -17,7 +17,8 @@ namespace motley {
 ///  time.
 ///  - RECVs are posted ahead: the RECV of message k of a channel stands right after the compute that consumes message
 ///    k - `receive_ahead` of this channel (the first `receive_ahead` at the start), and never after its own consumer.
-///    So at most `receive_ahead` received tensors per channel are held beyond those consumed. NCCL wants 1, hosts 2.
+///    So at most `receive_ahead` tensors of a channel are posted or held at a time where they are consumed in the order
+///    of sending. NCCL wants 1, hosts 2.
 /// Neighbouring stages on one rank hand over in memory and get no transfers. O(actions). Throws InputError for a
 /// schedule that already has transfers or that cannot be lowered.
 [[nodiscard]] Schedule add_transfers(const Schedule& compute, int receive_ahead = 2);

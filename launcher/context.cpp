@@ -11,6 +11,8 @@ OptimizerOptions optimizer_options(const Config& config) {
   options.name = config.train.optimizer;
   options.learning_rate = config.train.learning_rate;
   options.weight_decay = config.train.weight_decay;
+  options.beta1 = config.train.beta1;
+  options.beta2 = config.train.beta2;
   options.momentum = config.train.momentum;
   options.clip_norm = config.train.clip_norm;
   options.warmup_steps = config.train.warmup_steps;

@@ -19,8 +19,7 @@ int command_evaluate(const Invocation& invocation) {
   if (!values) {
     return 0;
   }
-  const RouterEvaluation evaluation =
-      evaluate_predictions(data, std::filesystem::path(run) / "predictions-test.safetensors");
+  const RouterEvaluation evaluation = evaluate_run(data, run);
   if (values->contains("json")) {
     std::cout << to_json(evaluation) << '\n';
   } else {

@@ -25,6 +25,8 @@ nlohmann::json training_settings(const Config& config, const Workload& workload)
             {"optimizer", train.optimizer},
             {"learning_rate", train.learning_rate},
             {"weight_decay", train.weight_decay},
+            {"beta1", train.beta1},
+            {"beta2", train.beta2},
             {"momentum", train.momentum},
             {"clip_norm", train.clip_norm},
             {"warmup_steps", train.warmup_steps},

@@ -149,10 +149,11 @@ int command_run(const Invocation& invocation) {
   }
   std::string text = in_words(rows, config.devices.emulated()) + compare_losses(rows);
   text += stages_in_words(rows.back().summary);
-  const std::filesystem::path predictions = run / "predictions-test.safetensors";
-  if (config.workload == "router" && std::filesystem::exists(predictions)) {
-    const RouterEvaluation evaluation =
-        evaluate_predictions(config.workload_options["data"].value_or(std::string("data/mmlu_pro")), predictions);
+  const std::string data = config.workload_options["data"].value_or(std::string("data/mmlu_pro"));
+  if (config.workload == "router" && data == "synthetic") {
+    text += "\nnot evaluated: the data is synthetic, there is no LLM to route to\n";
+  } else if (config.workload == "router") {
+    const RouterEvaluation evaluation = evaluate_run(data, run);
     result["router"] = to_json(evaluation);
     text += '\n' + in_words(evaluation);
   }

@@ -181,7 +181,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   }
   const std::vector<double> peaks =
       gather(communicator, std::vector{static_cast<double>(memory.counts().peak.value)}, "peak memory");
-  checkpointer.finish(communicator);
+  checkpointer.finish();
   if (record) {
     record->summary(peaks);
     if (const auto complete = checkpointer.complete()) {

@@ -20,6 +20,8 @@ TrainConfig read_train(TableReader reader) {
   c.optimizer = reader.text("optimizer", c.optimizer);
   c.learning_rate = reader.number("learning_rate", c.learning_rate, 0.0, 1e3);
   c.weight_decay = reader.number("weight_decay", c.weight_decay, 0.0, 1e3);
+  c.beta1 = reader.number("beta1", c.beta1, 0.0, 0.999999);
+  c.beta2 = reader.number("beta2", c.beta2, 0.0, 0.999999);
   c.momentum = reader.number("momentum", c.momentum, 0.0, 1.0);
   c.clip_norm = reader.number("clip_norm", c.clip_norm, 0.0, 1e9);
   c.warmup_steps = reader.integer("warmup_steps", c.warmup_steps, 0, kNoLimit);

@@ -18,6 +18,8 @@ struct TrainConfig {
   std::string optimizer = "adamw";  ///< "adamw" or "sgd"
   double learning_rate = 1e-3;
   double weight_decay = 0.01;
+  double beta1 = 0.9;      ///< adamw only, of the mean
+  double beta2 = 0.999;    ///< adamw only, of the mean square
   double momentum = 0.0;   ///< sgd only
   double clip_norm = 1.0;  ///< of the whole model's gradient; 0: no clipping
   std::int64_t warmup_steps = 0;

@@ -51,7 +51,7 @@ Moments length_moments(const RoutingData& data) {
 std::vector<float> floats(const SafetensorsFile& file, const std::string& name, std::size_t count) {
   const StoredTensor& tensor = file.at(name);
   if (tensor.dtype != DType::Float32 || tensor.data.size() != count * sizeof(float)) {
-    throw InputError::of("{}: tensor \"{}\" has {} bytes, expected {} float32 (test queries times models)",
+    throw InputError::of("{}: tensor \"{}\" has {} bytes, expected {} float32 (queries of the split times models)",
                          file.source(), name, tensor.data.size(), count);
   }
   std::vector<float> values(count);
@@ -87,18 +87,29 @@ RoutingRow score(const RoutingData& data, const std::vector<std::size_t>& rows, 
 
 }  // namespace
 
-RouterEvaluation evaluate_predictions(const std::filesystem::path& folder, const std::filesystem::path& predictions) {
+namespace {
+
+/// Probabilities of a right answer, from a predictions file.
+Scores probabilities(const SafetensorsFile& file, std::size_t count) {
+  Scores scores;
+  for (const float logit : floats(file, "correctness", count)) {
+    scores.push_back(1.0 / (1.0 + std::exp(-static_cast<double>(logit))));
+  }
+  return scores;
+}
+
+}  // namespace
+
+RouterEvaluation evaluate_run(const std::filesystem::path& folder, const std::filesystem::path& run) {
   const RoutingData data = read_routing_data(folder);
   const std::vector<std::size_t> rows = data.of_split(2);
+  const std::vector<std::size_t> validation = data.of_split(1);
   const std::size_t models = data.model_count();
-  const SafetensorsFile file(predictions);
-  const std::vector<float> logits = floats(file, "correctness", rows.size() * models);
+  const SafetensorsFile file(run / "predictions-test.safetensors");
+  const Scores router = probabilities(file, rows.size() * models);
   const std::vector<float> lengths = floats(file, "length", rows.size() * models);
-
-  Scores router;
-  for (const float logit : logits) {
-    router.push_back(1.0 / (1.0 + std::exp(-static_cast<double>(logit))));
-  }
+  const Scores router_validation =
+      probabilities(SafetensorsFile(run / "predictions-validation.safetensors"), validation.size() * models);
   const Moments moments = length_moments(data);
   std::vector<double> expected_usd;  // by the predicted length
   std::vector<double> typical_usd;   // by the model's typical length, for methods that predict none
@@ -120,16 +131,27 @@ RouterEvaluation evaluate_predictions(const std::filesystem::path& folder, const
   RouterEvaluation result;
   result.queries = rows.size();
   result.models = models;
-  result.neighbours = choose_neighbours(data);
+  const auto near_validation = nearest_training(data, validation, kMostNeighbours);
+  const auto near_test = nearest_training(data, rows, kMostNeighbours);
+  const Neighbours plain = choose_neighbours(data, near_validation, false);
+  const Neighbours weighted = choose_neighbours(data, near_validation, true);
+  result.validation_auc = macro_auc(data, validation, router_validation);
+  result.blend = choose_blend(data, router_validation, neighbour_scores(data, near_validation, weighted));
   result.router_frontier = hull(sweep(data, rows, router, expected_usd));
   result.single_frontier = hull(singles);
-  const Scores knn = neighbour_scores(data, rows, result.neighbours);
+  const Scores knn = neighbour_scores(data, near_test, plain);
+  const Scores near = neighbour_scores(data, near_test, weighted);
+  const Scores both = blend(router, near, result.blend);
   const Scores category = category_scores(data, rows);
   const Scores mean = mean_scores(data, rows);
   result.best_single = data.models[static_cast<std::size_t>(
       std::max_element(mean.begin(), mean.begin() + static_cast<std::ptrdiff_t>(models)) - mean.begin())];
   result.rows.push_back(score(data, rows, "router", router, result.router_frontier, least, most));
-  result.rows.push_back(score(data, rows, fmt::format("kNN (k = {})", result.neighbours), knn,
+  result.rows.push_back(
+      score(data, rows, "router + neighbours", both, hull(sweep(data, rows, both, expected_usd)), least, most));
+  result.rows.push_back(score(data, rows, fmt::format("kNN weighted, k {}", weighted.k), near,
+                              hull(sweep(data, rows, near, typical_usd)), least, most));
+  result.rows.push_back(score(data, rows, fmt::format("kNN, k {}", plain.k), knn,
                               hull(sweep(data, rows, knn, typical_usd)), least, most));
   result.rows.push_back(
       score(data, rows, "best per category", category, hull(sweep(data, rows, category, typical_usd)), least, most));
@@ -173,6 +195,8 @@ nlohmann::json to_json(const RouterEvaluation& evaluation) {
   nlohmann::json result = {{"queries", evaluation.queries},
                            {"models", evaluation.models},
                            {"best_single", evaluation.best_single},
+                           {"validation_macro_auc", evaluation.validation_auc},
+                           {"blend", evaluation.blend},
                            {"router_frontier", curve(evaluation.router_frontier)},
                            {"single_frontier", curve(evaluation.single_frontier)}};
   for (const RoutingRow& row : evaluation.rows) {

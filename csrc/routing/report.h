@@ -22,17 +22,18 @@ struct RoutingRow {
 struct RouterEvaluation {
   std::size_t queries = 0;
   std::size_t models = 0;
-  int neighbours = 0;  ///< k of the kNN row, chosen on validation
+  double validation_auc = 0.0;  ///< of the router alone: what a choice of its settings may look at
+  double blend = 0.0;           ///< weight of the neighbours in the row of both, chosen on validation
   std::string best_single;
   std::vector<RoutingRow> rows;  ///< router first
   std::vector<CostQuality> router_frontier;
   std::vector<CostQuality> single_frontier;
 };
 
-/// Scores "correctness" (logits) and "length" of a predictions file against the test split of `data`. Throws InputError
-/// when shapes do not fit.
-[[nodiscard]] RouterEvaluation evaluate_predictions(const std::filesystem::path& data,
-                                                    const std::filesystem::path& predictions);
+/// Scores "correctness" (logits) and "length" of predictions-test.safetensors in the folder of a run against the test
+/// split of `data`. Whatever is chosen (neighbours, blend) is chosen by predictions-validation.safetensors and the
+/// validation split. Throws InputError when a file is missing or shapes do not fit.
+[[nodiscard]] RouterEvaluation evaluate_run(const std::filesystem::path& data, const std::filesystem::path& run);
 
 [[nodiscard]] nlohmann::json to_json(const RouterEvaluation& evaluation);
 

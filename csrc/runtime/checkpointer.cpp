@@ -25,8 +25,9 @@ std::filesystem::path part_of(const std::filesystem::path& folder, int rank) {
 
 }  // namespace
 
-Checkpointer::Checkpointer(const Communicator& communicator, Options options)
-    : options_(std::move(options)),
+Checkpointer::Checkpointer(Communicator& communicator, Options options)
+    : communicator_(communicator),
+      options_(std::move(options)),
       rank_(communicator.rank()),
       ranks_(communicator.size()),
       thread_([this] { work(); }) {}
@@ -85,7 +86,11 @@ void Checkpointer::wait_idle() {
 
 Seconds Checkpointer::save(std::int64_t step, const std::map<int, Stage*>& stages) {
   const Seconds start = steady_now();
-  wait_idle();  // one copy at a time
+  // One copy at a time, and none is forgotten: all ranks see the same saved_ and agreed_.
+  wait_idle();
+  if (saved_ > agreed_) {
+    settle();
+  }
   auto layers = std::make_shared<std::map<int, std::vector<std::byte>>>();
   for (const auto& [index, stage] : stages) {
     for (const LayerState& layer : stage->layers()) {
@@ -176,11 +181,16 @@ void Checkpointer::remove_older(std::int64_t step) {
   }
 }
 
-void Checkpointer::finish(Communicator& communicator) {
+void Checkpointer::settle() {
   wait_idle();
-  const std::vector<double> durable = gather(communicator, std::vector{static_cast<double>(this->durable())}, "checkpoint");
+  const std::vector<double> durable =
+      gather(communicator_, std::vector{static_cast<double>(this->durable())}, "checkpoint");
   agreed(static_cast<std::int64_t>(*std::min_element(durable.begin(), durable.end())));
   wait_idle();
+}
+
+void Checkpointer::finish() {
+  settle();
   std::string failure;
   {
     const std::lock_guard lock(mutex_);
@@ -189,7 +199,7 @@ void Checkpointer::finish(Communicator& communicator) {
   const bool failed =
       agreed_ < saved_ ||
       (rank_ == 0 && saved_ >= 0 && (!complete_ || complete_->folder != checkpoint_folder(options_.folder, saved_)));
-  const std::vector<double> any = gather(communicator, std::vector{failed ? 1.0 : 0.0}, "checkpoint complete");
+  const std::vector<double> any = gather(communicator_, std::vector{failed ? 1.0 : 0.0}, "checkpoint complete");
   if (std::any_of(any.begin(), any.end(), [](double value) { return value > 0.0; })) {
     throw Fault::of("the checkpoint of step {} is not complete{}", saved_, failure.empty() ? "" : ": " + failure);
   }

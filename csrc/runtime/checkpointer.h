@@ -34,14 +34,15 @@ class Checkpointer {
     int layers = 0;           ///< of the whole model
   };
 
-  Checkpointer(const Communicator& communicator, Options options);
+  /// `communicator` must outlive it.
+  Checkpointer(Communicator& communicator, Options options);
   /// Waits for the writer.
   ~Checkpointer();
   Checkpointer(const Checkpointer&) = delete;
   Checkpointer& operator=(const Checkpointer&) = delete;
 
-  /// Every rank calls it between the same two steps; `step` is the next one to do. Returns how long training stood
-  /// still: the copy, and the rest of a write that is still going on.
+  /// Collective, between the same two steps on every rank; `step` is the next one to do. Returns how long training
+  /// stood still: the copy, and the rest of a save before it that is still going on.
   Seconds save(std::int64_t step, const std::map<int, Stage*>& stages);
 
   /// For StepSignals: last step saved of which this rank's files are on the disk; -1: none.
@@ -51,7 +52,7 @@ class Checkpointer {
   void agreed(std::int64_t step);
 
   /// Collective: waits until all that was saved is complete. Throws Fault when the last save is not.
-  void finish(Communicator& communicator);
+  void finish();
 
   /// Last complete checkpoint and how long its files took to write, as rank 0 knows it.
   struct Complete {
@@ -64,10 +65,13 @@ class Checkpointer {
   void work();
   void post(std::function<void()> task);
   void wait_idle();
+  /// Collective: waits for the writers and agrees on what they wrote.
+  void settle();
   void write_files(std::int64_t step, const std::map<int, std::vector<std::byte>>& layers);
   void write_complete(std::int64_t step);
   void remove_older(std::int64_t step);
 
+  Communicator& communicator_;
   const Options options_;
   const int rank_;
   const int ranks_;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <span>
 
 #include "motley/base/error.h"
@@ -33,6 +34,11 @@ void initialise(at::Tensor view, const ParameterSpec& spec, const at::Generator&
       break;
     case ParameterSpec::Init::Uniform:
       view.uniform_(-spec.scale, spec.scale, generator);
+      break;
+    case ParameterSpec::Init::Given:
+      MOTLEY_CHECK(static_cast<std::int64_t>(spec.given.size()) == spec.elements(), "{} values for {} elements of {}",
+                   spec.given.size(), spec.elements(), spec.name);
+      std::copy(spec.given.begin(), spec.given.end(), view.data_ptr<float>());
       break;
   }
 }

@@ -185,30 +185,4 @@ at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& 
                         std::min<std::int64_t>(threshold, 65535));
 }
 
-at::Tensor add_noise(const at::Tensor& x, double scale, const LayerContext& context, std::uint64_t site) {
-  if (!context.training || scale == 0.0) {
-    return x;
-  }
-  // Box and Muller (1958), so that a sample's noise depends on nothing but its key.
-  at::Tensor noise = at::empty(x.sizes(), x.options().dtype(at::kFloat));
-  const std::int64_t samples = x.size(0);
-  const std::int64_t width = samples == 0 ? 0 : x.numel() / samples;
-  const std::uint64_t key = context.random.hash(site);
-  auto* to = noise.mutable_data_ptr<float>();
-  for (std::int64_t s = 0; s < samples; ++s) {
-    const std::uint64_t row_key = mix(key ^ static_cast<std::uint64_t>(context.random.first_sample + s));
-    for (std::int64_t i = 0; i < width; i += 2) {
-      const std::uint64_t draw = mix(row_key + static_cast<std::uint64_t>(i));
-      const float u = (static_cast<float>(draw >> 40) + 1.0F) * 0x1p-24F;  // in (0, 1]
-      const float angle = static_cast<float>(draw & 0xffffffU) * (0x1p-24F * 6.2831853F);
-      const float radius = static_cast<float>(scale) * std::sqrt(-2.0F * std::log(u));
-      to[s * width + i] = radius * std::cos(angle);
-      if (i + 1 < width) {
-        to[s * width + i + 1] = radius * std::sin(angle);
-      }
-    }
-  }
-  return x + noise;
-}
-
 }  // namespace motley

@@ -28,9 +28,4 @@ namespace motley {
 [[nodiscard]] at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& context,
                                  std::uint64_t site = 0);
 
-/// x plus normal noise of deviation `scale`, not when not training; keyed as `dropout` is. No gradient flows to the
-/// noise.
-[[nodiscard]] at::Tensor add_noise(const at::Tensor& x, double scale, const LayerContext& context,
-                                   std::uint64_t site = 0);
-
 }  // namespace motley

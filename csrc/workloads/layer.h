@@ -18,13 +18,14 @@ using TensorList = std::vector<at::Tensor>;
 
 /// One parameter of a layer, float32.
 struct ParameterSpec {
-  enum class Init { Zeros, Ones, Normal /* deviation `scale` */, Uniform /* in [-scale, scale) */ };
+  enum class Init { Zeros, Ones, Normal /* deviation `scale` */, Uniform /* in [-scale, scale) */, Given };
 
   std::string name;
   std::vector<std::int64_t> shape;
   Init init = Init::Zeros;
   double scale = 0.0;
   bool weight_decay = false;
+  std::vector<float> given = {};  ///< of Init::Given, one an element
 
   [[nodiscard]] std::int64_t elements() const;
 };

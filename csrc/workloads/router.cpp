@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "motley/config/table_reader.h"
 #include "motley/workloads/functions.h"
@@ -22,8 +23,9 @@ struct Shape {
   std::int64_t hidden;
   std::int64_t blocks;
   double dropout;
+  double input_dropout;
   double length_weight;
-  double input_noise;
+  std::vector<float> prior;  // log-odds of a right answer of each model on the training split
 };
 
 Boundary hidden_boundary(const Shape& shape) {
@@ -41,9 +43,7 @@ class RouterInput final : public Layer {
   std::string name() const override { return "input"; }
 
   std::vector<ParameterSpec> parameters() const override {
-    // Embeddings have unit length: this gain gives hidden values of deviation about 1.
-    return {weight("weight", shape_.width, shape_.embedding, std::sqrt(static_cast<double>(shape_.embedding))),
-            {"bias", {shape_.width}, Init::Zeros, 0.0, false}};
+    return {weight("weight", shape_.width, shape_.embedding), {"bias", {shape_.width}, Init::Zeros, 0.0, false}};
   }
 
   Boundary output(const Boundary& input) const override {
@@ -54,9 +54,11 @@ class RouterInput final : public Layer {
   std::vector<std::string> reads() const override { return {"embedding"}; }
 
   TensorList forward(const TensorList& /*input*/, LayerContext& context) const override {
-    const at::Tensor embedding = field_of(context, *this, "embedding").to(at::kFloat);
-    const double noise = shape_.input_noise / std::sqrt(static_cast<double>(shape_.embedding));
-    return {linear(add_noise(embedding, noise, context), context.parameters[0], context.parameters[1], context)};
+    // Unit length becomes unit deviation.
+    const at::Tensor embedding =
+        field_of(context, *this, "embedding").to(at::kFloat) * std::sqrt(static_cast<double>(shape_.embedding));
+    return {linear(dropout(embedding, shape_.input_dropout, context), context.parameters[0], context.parameters[1],
+                   context)};
   }
 
  private:
@@ -88,9 +90,9 @@ class RouterBlock final : public Layer {
   TensorList forward(const TensorList& input, LayerContext& context) const override {
     const auto& p = context.parameters;
     at::Tensor x = layer_norm(input[0], p[0], p[1], kNormEpsilon, context);
-    x = at::gelu(linear(x, p[2], p[3], context));
-    x = linear(x, p[4], p[5], context);
-    return {input[0] + dropout(x, shape_.dropout, context)};
+    x = dropout(at::gelu(linear(x, p[2], p[3], context)), shape_.dropout, context, 0);
+    x = dropout(linear(x, p[4], p[5], context), shape_.dropout, context, 1);
+    return {input[0] + x};
   }
 
  private:
@@ -108,7 +110,7 @@ class RouterHead final : public Layer {
     return {{"norm.gain", {shape_.width}, Init::Ones, 0.0, false},
             {"norm.bias", {shape_.width}, Init::Zeros, 0.0, false},
             weight("correctness.weight", shape_.models, shape_.width, 0.1),
-            {"correctness.bias", {shape_.models}, Init::Zeros, 0.0, false},
+            {"correctness.bias", {shape_.models}, Init::Given, 0.0, false, shape_.prior},
             weight("length.weight", shape_.models, shape_.width, 0.1),
             {"length.bias", {shape_.models}, Init::Zeros, 0.0, false}};
   }
@@ -131,13 +133,30 @@ class RouterHead final : public Layer {
     }
     const at::Tensor wrong =
         at::binary_cross_entropy_with_logits(logits, field_of(context, *this, "correct"), {}, {}, at::Reduction::Sum);
-    const at::Tensor missed = at::mse_loss(lengths, field_of(context, *this, "length"), at::Reduction::Sum);
+    const at::Tensor missed =
+        at::smooth_l1_loss(lengths, field_of(context, *this, "length"), at::Reduction::Sum, /*beta=*/1.0);
     return {(wrong + missed * shape_.length_weight) / static_cast<double>(shape_.models)};
   }
 
  private:
   Shape shape_;
 };
+
+/// A head that starts from what each model gets right on average has only the differences between queries to learn.
+std::vector<float> log_odds(const RouterData& data) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(data.size(Split::Train)));
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<std::string> names{"correct"};
+  const at::Tensor right = data.fetch(names, Split::Train, all).at("correct").sum(0, false, at::kDouble);
+  std::vector<float> prior;
+  for (std::int64_t model = 0; model < data.models(); ++model) {
+    // Half a right and half a wrong answer more, so that none is certain.
+    const double odds =
+        (right[model].item<double>() + 0.5) / (static_cast<double>(all.size()) - right[model].item<double>() + 0.5);
+    prior.push_back(static_cast<float>(std::log(odds)));
+  }
+  return prior;
+}
 
 }  // namespace
 
@@ -163,8 +182,9 @@ Workload make_router(const WorkloadConfig& config) {
   shape.hidden = options.integer("hidden", 4 * shape.width, 1, 1 << 18);
   shape.blocks = options.integer("blocks", 8, 0, 10000);
   shape.dropout = options.number("dropout", 0.1, 0.0, 0.99);
-  shape.length_weight = options.number("length_weight", 0.1, 0.0, 1e6);
-  shape.input_noise = options.number("input_noise", 0.0, 0.0, 1e3);
+  shape.input_dropout = options.number("input_dropout", 0.0, 0.0, 0.99);
+  shape.length_weight = options.number("length_weight", 1.0, 0.0, 1e6);
+  shape.prior = log_odds(*source);
   options.finish();
 
   Workload workload{config.name, {std::make_shared<RouterInput>(shape)}, source};

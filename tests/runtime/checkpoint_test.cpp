@@ -62,7 +62,7 @@ class CheckpointTest : public testing::Test {
         checkpointer.agreed(result.signals.durable);
         if ((step + 1 - first) % every == 0) (void)checkpointer.save(step + 1, own.view());
       }
-      checkpointer.finish(communicator);
+      checkpointer.finish();
     });
     return losses;
   }
@@ -191,7 +191,7 @@ TEST_F(CheckpointTest, AFileThatCannotGrowLeavesTheCheckpointBeforeAndTrainingGo
       checkpointer.agreed(result.signals.durable);
       if (step == 1) {
         (void)checkpointer.save(step + 1, own.view());
-        checkpointer.finish(communicator);
+        checkpointer.finish();
         const rlimit small{1000, before.rlim_max};  // as a full disk: no byte beyond
         setrlimit(RLIMIT_FSIZE, &small);
       } else if (step == 3) {
@@ -199,7 +199,7 @@ TEST_F(CheckpointTest, AFileThatCannotGrowLeavesTheCheckpointBeforeAndTrainingGo
       }
     }
     try {
-      checkpointer.finish(communicator);
+      checkpointer.finish();
     } catch (const Fault& error) {
       failure = error.what();
     }

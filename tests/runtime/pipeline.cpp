@@ -20,7 +20,7 @@ Workload make(const std::string& name, const std::string& keys) {
 Workload small_router() {
   return make("router",
               "data = \"synthetic\"\nsamples = 60\nembedding = 20\nmodels = 5\nwidth = 24\nhidden = 40\nblocks = 4\n"
-              "dropout = 0.2\ninput_noise = 0.3");
+              "dropout = 0.2\ninput_dropout = 0.3");
 }
 
 Workload small_transformer() {

@@ -14,7 +14,7 @@ namespace motley {
 constexpr std::uint64_t kSeed = 7;
 constexpr std::int64_t kMicroBatchSize = 2;
 
-/// A router of six layers, with dropout and input noise, on synthetic data.
+/// A router of six layers, with dropout of inputs and branches, on synthetic data.
 [[nodiscard]] Workload small_router();
 /// A transformer of five layers.
 [[nodiscard]] Workload small_transformer();

@@ -22,7 +22,7 @@ Workload make(const std::string& name, const std::string& keys) {
 }
 
 Workload router() {
-  return make("router", "data = \"synthetic\"\nsamples = 64\nwidth = 24\nhidden = 40\nblocks = 3\ninput_noise = 0.3");
+  return make("router", "data = \"synthetic\"\nsamples = 64\nwidth = 24\nhidden = 40\nblocks = 3\ninput_dropout = 0.3");
 }
 
 Workload transformer() {

@@ -16,7 +16,8 @@ int command_profile(const Invocation& invocation) {
   std::string config_file;
   std::string out;
   options.add_options()("config", po::value(&config_file)->required(), "TOML configuration")(
-      "out", po::value(&out), "profile to write (default: RUN_DIRECTORY/profile.json)");
+      "out", po::value(&out), "profile to write (default: RUN_DIRECTORY/profile.json)")(
+      "json", "print the profile as one JSON object");
   const auto values = parse_options(invocation, "profile", "profile CONFIG [--out FILE]",
                                     "mpirun -n 4 motley profile configs/quickstart.toml", options, "config");
   if (!values) {
@@ -52,6 +53,9 @@ int command_profile(const Invocation& invocation) {
       write_profile(file, profile);
       spdlog::info("profile: wrote {}{}", file.string(),
                    profile.cluster.note.empty() ? "" : " (" + profile.cluster.note + ")");
+      if (values->contains("json")) {
+        std::cout << to_json(profile) << std::endl;
+      }
     }
   });
 }

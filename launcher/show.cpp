@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <fstream>
@@ -142,49 +143,84 @@ void show_record(const std::filesystem::path& file) {
 
 }  // namespace
 
+namespace {
+
+nlohmann::json to_json(const Schedule& schedule) {
+  nlohmann::json result = {{"stages", schedule.stage_count()}, {"micro_batches", schedule.micro_batch_count()}};
+  result["ranks"] = nlohmann::json::array();
+  for (const std::vector<Action>& row : schedule.ranks) {
+    nlohmann::json actions = nlohmann::json::array();
+    for (const Action& action : row) {
+      actions.push_back(to_string(action));
+    }
+    result["ranks"].push_back(std::move(actions));
+  }
+  result["problems"] = nlohmann::json::array();
+  for (const Problem& problem : validate(schedule)) {
+    result["problems"].push_back(problem.message);
+  }
+  return result;
+}
+
+nlohmann::json to_json(const SafetensorsFile& file) {
+  nlohmann::json result = {{"metadata", file.metadata()}, {"tensors", nlohmann::json::object()}};
+  for (const auto& [name, tensor] : file.tensors()) {
+    result["tensors"][name] = {{"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}};
+  }
+  return result;
+}
+
+void show(const SafetensorsFile& file) {
+  for (const auto& [name, tensor] : file.tensors()) {
+    std::cout << fmt::format("{:<24} {}[{}]\n", name, name_of(tensor.dtype), fmt::join(tensor.shape, ", "));
+  }
+}
+
+/// A profile or a plan, checked.
+void show_json_file(const std::filesystem::path& file, bool as_json) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    throw InputError::of("{}: cannot be read, expected one of Motley's files", file.string());
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  const nlohmann::json json = parse_json(text.str(), file.string());
+  const std::string kind = kind_of(json);
+  if (kind == "profile") {
+    const Profile profile = profile_from_json(json, file.string());
+    as_json ? void(std::cout << to_json(profile) << '\n') : show(profile);
+  } else if (kind == "plan") {
+    const Plan plan = plan_from_json(json, file.string());
+    as_json ? void(std::cout << to_json(plan) << '\n') : show(plan);
+  } else {
+    throw InputError::of("{}: field \"motley\" says \"{}\", expected \"profile\" or \"plan\"", file.string(), kind);
+  }
+}
+
+}  // namespace
+
 int command_show(const Invocation& invocation) {
   po::options_description options("options");
   std::string name;
   options.add_options()("file", po::value(&name)->required(),
-                        "profile.json, plan.json, record.jsonl, .safetensors or a schedule's .csv");
+                        "profile.json, plan.json, record.jsonl, .safetensors or a schedule's .csv")(
+      "json", "print one JSON object");
   const auto values = parse_options(invocation, "show", "show FILE", "motley show run/plan.json", options, "file");
   if (!values) {
     return 0;
   }
+  const bool as_json = values->contains("json");
   const std::filesystem::path file = name;
   if (file.extension() == ".csv") {
-    show(read_csv(file));
-    return 0;
-  }
-  if (file.extension() == ".jsonl") {
-    show_record(file);
-    return 0;
-  }
-  if (file.extension() == ".safetensors") {
+    const Schedule schedule = read_csv(file);
+    as_json ? void(std::cout << to_json(schedule) << '\n') : show(schedule);
+  } else if (file.extension() == ".jsonl") {
+    as_json ? void(std::cout << nlohmann::json{{"lines", read_json_lines(file)}} << '\n') : show_record(file);
+  } else if (file.extension() == ".safetensors") {
     const SafetensorsFile tensors(file);
-    for (const auto& [key, tensor] : tensors.tensors()) {
-      std::string shape;
-      for (const std::int64_t extent : tensor.shape) {
-        shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
-      }
-      std::cout << fmt::format("{:<24} {}[{}]\n", key, name_of(tensor.dtype), shape);
-    }
-    return 0;
-  }
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected one of Motley's files", name);
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  const nlohmann::json json = parse_json(text.str(), name);
-  const std::string kind = kind_of(json);
-  if (kind == "profile") {
-    show(profile_from_json(json, name));
-  } else if (kind == "plan") {
-    show(plan_from_json(json, name));
+    as_json ? void(std::cout << to_json(tensors) << '\n') : show(tensors);
   } else {
-    throw InputError::of("{}: field \"motley\" says \"{}\", expected \"profile\" or \"plan\"", name, kind);
+    show_json_file(file, as_json);
   }
   return 0;
 }

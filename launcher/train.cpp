@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <iostream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -34,6 +35,7 @@ struct TrainArguments {
   bool evaluation = true;
   std::string resume;
   bool allow_changes = false;
+  bool json = false;
   std::int64_t checkpoint_every = -1;  // as configured
 };
 
@@ -183,7 +185,10 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
       gather(communicator, std::vector{static_cast<double>(memory.counts().peak.value)}, "peak memory");
   checkpointer.finish();
   if (record) {
-    record->summary(peaks);
+    const nlohmann::json summary = record->summary(peaks);
+    if (arguments.json) {
+      std::cout << summary << std::endl;
+    }
     if (const auto complete = checkpointer.complete()) {
       spdlog::info("checkpoint: {} (files written in {:.1f} ms while training went on)", complete->folder.string(),
                    complete->write_time.value * 1e3);
@@ -225,6 +230,7 @@ int command_train(const Invocation& invocation) {
       "resume", po::value(&arguments.resume),
       "go on from this checkpoint, or the latest in this folder of them, under any plan")(
       "allow-changes", "resume although the settings that decide the losses have changed")(
+      "json", "print the run's summary as one JSON object")(
       "checkpoint-every", po::value(&arguments.checkpoint_every),
       "steps between checkpoints, 0: none (default: checkpoint.every)");
   const auto values =
@@ -235,6 +241,7 @@ int command_train(const Invocation& invocation) {
   }
   arguments.trace = values->contains("trace");
   arguments.allow_changes = values->contains("allow-changes");
+  arguments.json = values->contains("json");
   arguments.evaluation = !values->contains("no-evaluation");
   SignalWatch signals("motley train");
   const Config config = read_config(arguments.config_file);

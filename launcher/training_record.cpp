@@ -74,7 +74,7 @@ void TrainingRecord::step(std::int64_t step, const StepResult& result) {
   }
 }
 
-void TrainingRecord::summary(const std::vector<double>& peaks) {
+nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks) {
   const double iteration = settled_median(walls_, [](double wall) { return wall; });
   nlohmann::json summary = {{"kind", "summary"},
                             {"planner", plan_.planner},
@@ -100,6 +100,7 @@ void TrainingRecord::summary(const std::vector<double>& peaks) {
     }
   }
   lines_.append(summary);
+  return summary;
 }
 
 }  // namespace motley

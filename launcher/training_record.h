@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "motley/plan/plan.h"
@@ -23,7 +24,8 @@ class TrainingRecord {
   void checkpoint(std::int64_t step, Seconds stall);
 
   /// `peaks`: bytes by rank. Times are medians over all steps but the first two, which fill caches and allocators.
-  void summary(const std::vector<double>& peaks);
+  /// Returns the line.
+  nlohmann::json summary(const std::vector<double>& peaks);
 
  private:
   JsonLines lines_;

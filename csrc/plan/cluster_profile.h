@@ -41,14 +41,21 @@ struct Device {
   double usd_per_hour = 0.0;
 };
 
+/// Time of one sum of float32 gradients over a group of devices, by the bytes each of them has.
+struct AllReduce {
+  std::vector<int> devices;  ///< ascending, at least two
+  TransferCurve time;
+};
+
 /// Devices and the directed links between them. links[i][j] carries from i to j; the diagonal is unused.
 struct ClusterProfile {
   std::vector<Device> devices;
   std::vector<std::vector<TransferCurve>> links;
-  Seconds action_overhead;  ///< engine time per action, beside the layers' own
-  Seconds norm_exchange;    ///< one all-gather of clip norms over all ranks
-  bool emulated = false;    ///< speeds or rates were kept by pacing, so every output says so
-  std::string note;         ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
+  std::vector<AllReduce> all_reduce;  ///< of those groups that were measured; may be empty
+  Seconds action_overhead;            ///< engine time per action, beside the layers' own
+  Seconds norm_exchange;              ///< one all-gather of clip norms over all ranks
+  bool emulated = false;              ///< speeds or rates were kept by pacing, so every output says so
+  std::string note;                   ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
 
   [[nodiscard]] int size() const { return static_cast<int>(devices.size()); }
 };

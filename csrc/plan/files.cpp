@@ -153,6 +153,14 @@ ModelProfile model_from(const JsonField& field) {
   return model;
 }
 
+json points_of(const TransferCurve& curve) {
+  json points = json::array();
+  for (const TransferCurve::Point& point : curve.points()) {
+    points.push_back({point.bytes.value, point.time.value});
+  }
+  return points;
+}
+
 json to_json(const ClusterProfile& cluster) {
   json devices = json::array();
   for (const Device& device : cluster.devices) {
@@ -166,24 +174,41 @@ json to_json(const ClusterProfile& cluster) {
   for (const auto& row : cluster.links) {
     json line = json::array();
     for (const TransferCurve& curve : row) {
-      json points = json::array();
-      for (const TransferCurve::Point& point : curve.points()) {
-        points.push_back({point.bytes.value, point.time.value});
-      }
-      line.push_back(std::move(points));
+      line.push_back(points_of(curve));
     }
     links.push_back(std::move(line));
   }
+  json all_reduce = json::array();
+  for (const AllReduce& group : cluster.all_reduce) {
+    all_reduce.push_back({{"devices", group.devices}, {"time", points_of(group.time)}});
+  }
   return {{"devices", std::move(devices)},
           {"links", std::move(links)},
+          {"all_reduce", std::move(all_reduce)},
           {"action_overhead_s", cluster.action_overhead.value},
           {"norm_exchange_s", cluster.norm_exchange.value},
           {"emulated", cluster.emulated},
           {"note", cluster.note}};
 }
 
+TransferCurve curve_from(const JsonField& field) {
+  std::vector<TransferCurve::Point> points;
+  for (const JsonField& item : field.items()) {
+    const std::vector<JsonField> pair = item.items();
+    if (pair.size() != 2) {
+      item.fail("[bytes, seconds]");
+    }
+    points.push_back({pair[0].bytes(), pair[1].seconds()});
+  }
+  try {
+    return points.empty() ? TransferCurve() : TransferCurve(std::move(points));
+  } catch (const InputError& error) {
+    throw InputError::of("{}: {}", field.name(), error.what());
+  }
+}
+
 ClusterProfile cluster_from(const JsonField& field) {
-  field.allow_only({"devices", "links", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
+  field.allow_only({"devices", "links", "all_reduce", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
   ClusterProfile cluster;
   for (const JsonField& item : field.at("devices").items()) {
     item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour"});
@@ -194,19 +219,17 @@ ClusterProfile cluster_from(const JsonField& field) {
   for (const JsonField& row : field.at("links").items()) {
     auto& line = cluster.links.emplace_back();
     for (const JsonField& entry : row.items()) {
-      std::vector<TransferCurve::Point> points;
-      for (const JsonField& item : entry.items()) {
-        const std::vector<JsonField> pair = item.items();
-        if (pair.size() != 2) {
-          item.fail("[bytes, seconds]");
-        }
-        points.push_back({pair[0].bytes(), pair[1].seconds()});
+      line.push_back(curve_from(entry));
+    }
+  }
+  if (field.has("all_reduce")) {
+    for (const JsonField& item : field.at("all_reduce").items()) {
+      item.allow_only({"devices", "time"});
+      AllReduce& group = cluster.all_reduce.emplace_back();
+      for (const JsonField& device : item.at("devices").items()) {
+        group.devices.push_back(static_cast<int>(device.integer()));
       }
-      try {
-        line.push_back(points.empty() ? TransferCurve() : TransferCurve(std::move(points)));
-      } catch (const InputError& error) {
-        throw InputError::of("{}: {}", entry.name(), error.what());
-      }
+      group.time = curve_from(item.at("time"));
     }
   }
   cluster.action_overhead = field.at("action_overhead_s").seconds();

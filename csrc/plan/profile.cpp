@@ -109,6 +109,21 @@ void validate(const Profile& profile, const std::string& source) {
       }
     }
   }
+  for (std::size_t g = 0; g < cluster.all_reduce.size(); ++g) {
+    const AllReduce& group = cluster.all_reduce[g];
+    const std::string where = fmt::format("{}: cluster.all_reduce[{}]", source, g);
+    if (group.devices.size() < 2 || group.time.points().empty()) {
+      throw InputError::of("{}: found {} devices and {} points, expected at least two and one", where,
+                           group.devices.size(), group.time.points().size());
+    }
+    for (std::size_t i = 0; i < group.devices.size(); ++i) {
+      if (group.devices[i] < 0 || group.devices[i] >= static_cast<int>(n) ||
+          (i > 0 && group.devices[i] <= group.devices[i - 1])) {
+        throw InputError::of("{}.devices[{}]: found {}, expected ascending devices from 0 to {}", where, i,
+                             group.devices[i], n - 1);
+      }
+    }
+  }
   check_time(cluster.action_overhead, source + ": cluster.action_overhead_s");
   check_time(cluster.norm_exchange, source + ": cluster.norm_exchange_s");
 }

@@ -82,6 +82,46 @@ std::vector<std::vector<TransferCurve>> measure_links(Communicator& communicator
   return links;
 }
 
+std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const std::vector<std::vector<int>>& groups,
+                                          int repeats) {
+  std::vector<double> mine(groups.size() * kSizes.size(), 0.0);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (std::find(groups[g].begin(), groups[g].end(), communicator.rank()) != groups[g].end()) {
+      const std::unique_ptr<Group> group = communicator.group(groups[g]);
+      for (std::size_t size = 0; size < kSizes.size(); ++size) {
+        std::vector<float> values(static_cast<std::size_t>(kSizes[size]) / sizeof(float));
+        std::vector<double> times;
+        for (int i = 0; i < repeats + 1; ++i) {
+          group->barrier("all-reduce probe");
+          const Seconds start = communicator.now();
+          group->all_reduce_sum(values, "all-reduce probe");
+          if (i > 0) {
+            times.push_back((communicator.now() - start).value);
+          }
+        }
+        mine[g * kSizes.size() + size] = spread_of(times).median;
+      }
+    }
+    communicator.world().barrier("all-reduce probe");
+  }
+  std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
+  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)),
+                                  "all-reduce times");
+  std::vector<AllReduce> measured;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    std::vector<TransferCurve::Point> points;
+    Seconds least;
+    for (std::size_t size = 0; size < kSizes.size(); ++size) {
+      for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator.size()); ++rank) {
+        least = std::max(least, Seconds{all[rank * mine.size() + g * kSizes.size() + size]});
+      }
+      points.push_back({Bytes{kSizes[size]}, least});
+    }
+    measured.push_back({groups[g], TransferCurve(std::move(points))});
+  }
+  return measured;
+}
+
 Seconds measure_norm_exchange(Communicator& communicator, std::size_t values, int repeats) {
   std::vector<double> mine(values, 1.0);
   std::vector<double> all(values * static_cast<std::size_t>(communicator.size()));

@@ -12,6 +12,11 @@ namespace motley {
 /// trip of one byte each way. Medians. Complete on every rank.
 [[nodiscard]] std::vector<std::vector<TransferCurve>> measure_links(Communicator& communicator, int repeats);
 
+/// Sums over the groups of `groups` (world ranks, ascending), one group at a time, over the bytes a member has.
+/// Collective over the world. Medians, the slowest member's. Complete on every rank.
+[[nodiscard]] std::vector<AllReduce> measure_all_reduce(Communicator& communicator,
+                                                        const std::vector<std::vector<int>>& groups, int repeats);
+
 /// Median time of the all-gather that carries clip norms (`values` doubles a rank). Collective.
 [[nodiscard]] Seconds measure_norm_exchange(Communicator& communicator, std::size_t values, int repeats);
 

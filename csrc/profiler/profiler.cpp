@@ -109,6 +109,26 @@ Seconds measure_bookkeeping(Communicator& communicator) {
   return {spread_of(times).median};
 }
 
+/// Groups that a stage is likely to be replicated over: all devices, and those of each type.
+std::vector<std::vector<int>> likely_replicas(const std::vector<std::string>& types) {
+  std::map<std::string, std::vector<int>> by_type;
+  std::vector<int> all;
+  for (int rank = 0; rank < static_cast<int>(types.size()); ++rank) {
+    by_type[types[static_cast<std::size_t>(rank)]].push_back(rank);
+    all.push_back(rank);
+  }
+  std::vector<std::vector<int>> groups;
+  if (all.size() > 1) {
+    groups.push_back(all);
+  }
+  for (const auto& [type, ranks] : by_type) {
+    if (ranks.size() > 1 && ranks.size() < all.size()) {
+      groups.push_back(ranks);
+    }
+  }
+  return groups;
+}
+
 }  // namespace
 
 Profile measure(Communicator& communicator, const Workload& workload, HostMemory memory, Pacer pacer,
@@ -170,6 +190,7 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
 
   progress("links");
   std::vector<std::vector<TransferCurve>> links = measure_links(communicator, kLinkRepeats);
+  const std::vector<AllReduce> all_reduce = measure_all_reduce(communicator, likely_replicas(types), kLinkRepeats);
   const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
   const Seconds overhead = measure_bookkeeping(communicator);
 
@@ -216,6 +237,7 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
   }
   profile.cluster.links = std::move(links);
   profile.cluster.action_overhead = overhead;
+  profile.cluster.all_reduce = all_reduce;
   profile.cluster.norm_exchange = norm_exchange;
   profile.cluster.emulated = options.emulated;
   return profile;

@@ -22,6 +22,20 @@ TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
   }
 }
 
+TEST(CommandLine, ShowsAScheduleAsAPictureItsProblemsAndItsActions) {
+  const TemporaryFolder folder;
+  write_text(folder / "good.csv", "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n");
+  write_text(folder / "bad.csv", "0F0,0B1\n");
+  const Outcome good = motley_program("show " + (folder / "good.csv").string());
+  EXPECT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_THAT(good.out, AllOf(HasSubstr("2 ranks, 2 stages, 2 micro-batches"), HasSubstr("9 ticks"),
+                              HasSubstr("rank 0   01..bb.bb"), HasSubstr("rank 1   .0bb1bb..")));
+  const Outcome bad = motley_program("show " + (folder / "bad.csv").string());
+  EXPECT_THAT(bad.out, AllOf(HasSubstr("problem: 0B0 is missing"), HasSubstr("problem: 0F1 is missing")));
+  const Outcome json = motley_program("show --json " + (folder / "good.csv").string());
+  EXPECT_THAT(json.out, HasSubstr("[\"0F0\",\"0F1\",\"0B0\",\"0B1\"]"));
+}
+
 TEST(CommandLine, NearMissesAreTold) {
   const Outcome command = motley_program("trian configs/quickstart.toml");
   EXPECT_EQ(command.exit_code, 2);

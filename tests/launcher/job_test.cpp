@@ -93,6 +93,8 @@ TEST_F(Job, RunsFromProfileToEvaluationAndEveryFileCanBeUsedAgain) {
     const Outcome shown = motley_program("show " + (run_ / file).string());
     EXPECT_EQ(shown.exit_code, 0) << shown.err;
     EXPECT_GT(shown.out.size(), 40U) << file;
+    const Outcome as_json = motley_program("show --json " + (run_ / file).string());
+    EXPECT_TRUE(nlohmann::json::parse(as_json.out).is_object()) << file;
   }
   EXPECT_EQ(motley_program("evaluate " + run_.string() + " --json").exit_code, 0);
 
@@ -194,7 +196,8 @@ TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
   for (int i = 0; i < 600 && text_of(record).find("\"step\":2") == std::string::npos; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  EXPECT_EQ(std::system(fmt::format("pkill -USR1 -f '^[^ ]*mpi(run|exec) .*{}'", (folder_ / "parts").string()).c_str()), 0);
+  EXPECT_EQ(std::system(fmt::format("pkill -USR1 -f '^[^ ]*mpi(run|exec) .*{}'", (folder_ / "parts").string()).c_str()),
+            0);
   job.join();
   EXPECT_EQ(stopped.exit_code, 0) << stopped.err;
   EXPECT_THAT(stopped.err, AllOf(HasSubstr("stopped as asked"), HasSubstr("--resume")));

@@ -40,6 +40,7 @@ Profile small_profile() {
   profile.cluster.devices = {{"rank0", "a", "cpu", Bytes{1000}, 0.5}, {"rank1", "b", "cpu", Bytes{2000}, 0.0}};
   const TransferCurve link(Seconds{0.001}, BytesPerSecond{1e6});
   profile.cluster.links = {{TransferCurve(), link}, {link, TransferCurve()}};
+  profile.cluster.all_reduce = {{{0, 1}, TransferCurve(Seconds{0.002}, BytesPerSecond{1e6})}};
   profile.cluster.emulated = true;
   return profile;
 }
@@ -78,6 +79,14 @@ TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
   EXPECT_THAT(complaint([](json& f) { f["cluster"]["links"].erase(1); }),
               HasSubstr("cluster.links: found 1 rows, expected 2"));
   EXPECT_THAT(complaint([](json& f) { f["cluster"]["links"][0][1] = json::array(); }), HasSubstr("no measurement"));
+  EXPECT_THAT(complaint([](json& f) {
+                f["cluster"]["all_reduce"][0]["devices"] = {0, 2};
+              }),
+              HasSubstr("cluster.all_reduce[0].devices[1]: found 2, expected ascending devices from 0 to 1"));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["all_reduce"][0]["devices"] = {1}; }),
+              HasSubstr("cluster.all_reduce[0]: found 1 devices"));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["all_reduce"][0]["time"][0] = {1}; }),
+              HasSubstr("cluster.all_reduce[0].time[0]"));
 }
 
 TEST(ProfileFile, TruncatedOrMissingFileIsAnInputError) {

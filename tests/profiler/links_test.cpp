@@ -44,5 +44,21 @@ TEST(MeasureLinks, IsCompleteOnEveryRankAndNeverFasterForMore) {
   });
 }
 
+TEST(MeasureAllReduce, IsMeasuredInEveryGroupAndKnownToAll) {
+  run_ranks(3, with_deadline(20), [](Communicator& communicator) {
+    const auto measured = measure_all_reduce(communicator, {{0, 1, 2}, {0, 2}}, 3);
+    ASSERT_EQ(measured.size(), 2U);
+    EXPECT_EQ(measured[1].devices, (std::vector<int>{0, 2}));
+    for (const AllReduce& group : measured) {
+      const auto& points = group.time.points();
+      ASSERT_GE(points.size(), 3U);
+      for (std::size_t i = 0; i < points.size(); ++i) {
+        EXPECT_GT(points[i].time.value, 0.0);
+        EXPECT_TRUE(i == 0 || points[i].time >= points[i - 1].time);
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace motley

@@ -37,7 +37,9 @@ Profile quickstart_like(int layers, double megabytes_per_second, std::uint64_t s
     of.parameters = Bytes{static_cast<std::int64_t>(4e6 * weights.back())};
     of.optimizer_state = 2 * of.parameters;
     if (layer + 1 < layers) of.output = {TensorSpec{"hidden", {512}, DType::Float32, true}};
-    for (const std::int64_t size : profile.model.micro_batch_sizes) of.memory.push_back({Bytes{6144 * size}, {}, {}});
+    for (const std::int64_t size : profile.model.micro_batch_sizes) {
+      of.memory.emplace_back().saved = Bytes{6144 * size};
+    }
     profile.model.layers.push_back(of);
   }
   const double shares[] = {0.8, 0.4, 0.2};

@@ -20,10 +20,11 @@ struct Command {
   int (*run)(const Invocation&);
 };
 
-constexpr std::array<Command, 7> kCommands{{
+constexpr std::array<Command, 8> kCommands{{
     {"run", "profile, plan, train and evaluate: all of it", command_run},
     {"profile", "measure layers and links (under mpirun)", command_profile},
     {"plan", "cut the model into stages for a profile", command_plan},
+    {"import", "read a model that another tool profiled", command_import},
     {"simulate", "replay a plan action by action", command_simulate},
     {"train", "train by a plan (under mpirun)", command_train},
     {"evaluate", "score a trained router against baselines", command_evaluate},

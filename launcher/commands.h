@@ -16,6 +16,7 @@ struct Invocation {
 
 /// One file a subcommand. Each returns the exit code and throws InputError or Fault.
 int command_profile(const Invocation& invocation);
+int command_import(const Invocation& invocation);
 int command_plan(const Invocation& invocation);
 int command_simulate(const Invocation& invocation);
 int command_train(const Invocation& invocation);

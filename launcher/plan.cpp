@@ -1,7 +1,9 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "motley/base/error.h"
 #include "motley/launcher/options.h"
+#include "motley/launcher/plan_model.h"
 #include "motley/partitioner/explain.h"
 #include "motley/partitioner/search.h"
 #include "motley/plan/files.h"
@@ -16,18 +18,39 @@ int command_plan(const Invocation& invocation) {
   std::vector<std::int64_t> sizes;
   std::vector<std::string> schedules;
   SearchOptions search;
-  options.add_options()("profile", po::value(&profile_file)->required(), "profile.json")(
-      "batch", po::value(&search.global_batch)->required(), "samples an iteration")(
+  options.add_options()("profile", po::value(&profile_file), "profile.json")("batch", po::value(&search.global_batch),
+                                                                             "samples an iteration")(
       "planner", po::value(&planner)->default_value("exact"), "exact, uniform, parameters, single or brute-force")(
       "micro-batch-size", po::value(&sizes)->multitoken(),
       "allowed sizes (default: every profiled one that divides the batch)")(
       "schedule", po::value(&schedules)->multitoken(), "1f1b, gpipe (default: 1f1b)")(
       "out", po::value(&out), "plan to write")("explain", "print where the time goes and what lost")(
       "json", "print the plan as one JSON object");
+  ModelQuestion question;
+  po::options_description graphs("instead of --profile, for a model graph made by motley import");
+  graphs.add_options()("model", po::value(&question.model_file), "model.json")(
+      "objective", po::value(&question.objective)->default_value("bottleneck"), "bottleneck: the slowest stage")(
+      "devices", po::value(&question.devices), "equal devices")(
+      "bandwidth", po::value(&question.bandwidth)->default_value(1e9), "of a link, bytes/s")(
+      "devices-from-model", "devices and transfer times as the model's file says")(
+      "pipedream-cost", "the cost of PipeDream's optimiser with its two faults, for comparison")(
+      "linearise", "cut one linear order of the graph instead of the graph");
+  options.add(graphs);
   const auto values = parse_options(invocation, "plan", "plan --profile FILE --batch N [--planner NAME] [--out FILE]",
                                     "motley plan --profile run/profile.json --batch 256 --explain", options, "");
   if (!values) {
     return 0;
+  }
+  if (values->contains("model")) {
+    question.devices_from_model = values->contains("devices-from-model");
+    question.pipedream_cost = values->contains("pipedream-cost");
+    question.linearise = values->contains("linearise");
+    question.json = values->contains("json");
+    return plan_model(question);
+  }
+  if (!values->contains("profile") || !values->contains("batch")) {
+    throw InputError::of("motley plan: option --{} is missing (or --model; motley plan --help tells more)",
+                         values->contains("profile") ? "batch" : "profile");
   }
   search.micro_batch_sizes = sizes;
   if (!schedules.empty()) {

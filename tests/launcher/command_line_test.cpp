@@ -13,7 +13,7 @@ using testing::StartsWith;
 TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
   const Outcome all = motley_program("--help");
   EXPECT_EQ(all.exit_code, 0);
-  for (const std::string command : {"run", "profile", "plan", "simulate", "train", "evaluate", "show"}) {
+  for (const std::string command : {"run", "profile", "plan", "import", "simulate", "train", "evaluate", "show"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + command)) << all.out;
     const Outcome one = motley_program(command + " --help");
     EXPECT_EQ(one.exit_code, 0) << one.err;

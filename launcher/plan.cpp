@@ -52,9 +52,9 @@ int command_plan(const Invocation& invocation) {
     throw InputError::of("motley plan: option --{} is missing (or --model; motley plan --help tells more)",
                          values->contains("profile") ? "batch" : "profile");
   }
-  search.micro_batch_sizes = sizes;
+  search.micro_batch_sizes = std::move(sizes);
   if (!schedules.empty()) {
-    search.schedules = schedules;
+    search.schedules = std::move(schedules);
   }
   const Profile profile = read_profile(profile_file);
   const SearchResult result = find_plan(planner, profile, search);

@@ -54,7 +54,7 @@ int command_profile(const Invocation& invocation) {
       spdlog::info("profile: wrote {}{}", file.string(),
                    profile.cluster.note.empty() ? "" : " (" + profile.cluster.note + ")");
       if (values->contains("json")) {
-        std::cout << to_json(profile) << std::endl;
+        std::cout << to_json(profile) << '\n' << std::flush;
       }
     }
   });

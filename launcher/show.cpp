@@ -105,7 +105,7 @@ void show(const Schedule& schedule) {
     return;
   }
   const Simulation simulation = simulate(schedule, one_tick_a_pass(schedule.stage_count()), {.events = true});
-  const auto ticks = static_cast<std::size_t>(simulation.iteration.value + 0.5);
+  const auto ticks = static_cast<std::size_t>(std::lround(simulation.iteration.value));
   std::cout << fmt::format("F = I = W = 1, B = 2, free transfers: {} ticks, bubble {:.1f} %\n", ticks,
                            simulation.bubble_share * 100);
   // A tick a letter; a micro-batch's last digit is enough to follow it.

@@ -187,7 +187,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   if (record) {
     const nlohmann::json summary = record->summary(peaks);
     if (arguments.json) {
-      std::cout << summary << std::endl;
+      std::cout << summary << '\n' << std::flush;
     }
     if (const auto complete = checkpointer.complete()) {
       spdlog::info("checkpoint: {} (files written in {:.1f} ms while training went on)", complete->folder.string(),

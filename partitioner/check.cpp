@@ -36,7 +36,8 @@ double least_work(const Profile& profile, const SearchOptions& options) {
       }
       work += fastest;
     }
-    const double count = static_cast<double>(options.global_batch / size);
+    const std::int64_t whole = options.global_batch / size;
+    const auto count = static_cast<double>(whole);
     least = std::min(least, count * work / most_stages(profile, options));
   }
   return least;

@@ -335,7 +335,8 @@ class Search {
       stage.longest_update = std::max(stage.update, next->longest_update);
     }
     stage.round_trip = f + b + behind;
-    const auto cycles = static_cast<double>((corner_->micro_batches() - 1) / in_flight);
+    const auto whole_cycles = (corner_->micro_batches() - 1) / in_flight;
+    const auto cycles = static_cast<double>(whole_cycles);
     stage.height = std::max({stage.height, stage.first_backward + (m - w) * f + m * b,
                              (cycles + 1) * stage.round_trip + (m - 1 - cycles * w) * b});
     stage.bound = std::max(stage.height + corner_->round_trip(code, stage.c, stage.first),

@@ -6,6 +6,7 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <unordered_set>
 
@@ -32,6 +33,13 @@ class GroupSet {
       }
     }
     return true;
+  }
+  [[nodiscard]] GroupSet without(const GroupSet& other) const {
+    GroupSet rest = *this;
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      rest.words_[i] &= ~other.words_[i];
+    }
+    return rest;
   }
   [[nodiscard]] int size() const {
     int count = 0;
@@ -134,31 +142,47 @@ double edge_s(const BottleneckOptions& options, double bytes, int replicas) {
 /// Transfers in and out of a set of groups, by Single's rule.
 class Traffic {
  public:
-  explicit Traffic(const ModelGraph& graph) {
+  explicit Traffic(const ModelGraph& graph) : touching_(static_cast<std::size_t>(graph.group_count())) {
     std::vector<std::vector<Reader>> readers(graph.nodes.size());
     for (const ModelGraph::Edge& edge : graph.edges) {
       readers[static_cast<std::size_t>(edge.from)].push_back(
           {graph.nodes[static_cast<std::size_t>(edge.to)].group, edge.transfer.value});
     }
     for (std::size_t i = 0; i < readers.size(); ++i) {
-      if (!readers[i].empty()) {
-        sources_.push_back({graph.nodes[i].group, std::move(readers[i])});
+      // A reader of the same group never crosses.
+      const int group = graph.nodes[i].group;
+      const std::size_t first = readers_.size();
+      std::copy_if(readers[i].begin(), readers[i].end(), std::back_inserter(readers_),
+                   [&](const Reader& reader) { return reader.group != group; });
+      if (readers_.size() > first) {
+        touching_[static_cast<std::size_t>(group)].push_back(sources_.size());
+        for (std::size_t r = first; r < readers_.size(); ++r) {
+          std::vector<std::size_t>& touching = touching_[static_cast<std::size_t>(readers_[r].group)];
+          if (touching.empty() || touching.back() != sources_.size()) {
+            touching.push_back(sources_.size());
+          }
+        }
+        sources_.push_back({group, first, readers_.size()});
       }
     }
   }
 
-  /// Of the groups in `upper` and not in `lower`.
-  [[nodiscard]] double seconds(const GroupSet& lower, const GroupSet& upper) const {
+  /// Of the groups in `own`.
+  [[nodiscard]] double seconds(const GroupSet& own) const {
     double sum_s = 0.0;
     for (const Source& source : sources_) {
-      const bool inside = upper.has(source.group) && !lower.has(source.group);
-      double most_s = 0.0;
-      for (const Reader& reader : source.readers) {
-        if ((upper.has(reader.group) && !lower.has(reader.group)) != inside) {
-          most_s = std::max(most_s, reader.transfer_s);
-        }
-      }
-      sum_s += most_s;
+      sum_s += seconds(source, own);
+    }
+    return sum_s;
+  }
+
+  /// What seconds() grows by when `group` joins `own`.
+  [[nodiscard]] double growth(const GroupSet& own, int group) const {
+    GroupSet larger = own;
+    larger.add(group);
+    double sum_s = 0.0;
+    for (const std::size_t source : touching_[static_cast<std::size_t>(group)]) {
+      sum_s += seconds(sources_[source], larger) - seconds(sources_[source], own);
     }
     return sum_s;
   }
@@ -170,9 +194,23 @@ class Traffic {
   };
   struct Source {
     int group;
-    std::vector<Reader> readers;
+    std::size_t first_reader;
+    std::size_t end_reader;
   };
+  [[nodiscard]] double seconds(const Source& source, const GroupSet& own) const {
+    const bool inside = own.has(source.group);
+    double most_s = 0.0;
+    for (std::size_t r = source.first_reader; r < source.end_reader; ++r) {
+      if (own.has(readers_[r].group) != inside) {
+        most_s = std::max(most_s, readers_[r].transfer_s);
+      }
+    }
+    return most_s;
+  }
+
   std::vector<Source> sources_;
+  std::vector<Reader> readers_;
+  std::vector<std::vector<std::size_t>> touching_;  // by group: sources in it or read by it
 };
 
 void check(const ModelGraph& graph, const BottleneckOptions& options) {
@@ -248,8 +286,8 @@ class Solver {
           if (i > 0) {
             own_s = std::max(own_s, edge_s(options_, totals_[i].output, replicas));
           }
-          // The authors' programme prices a first stage without its output: the next stage's input has it.
-          if (!last && (i > 0 || !as_published)) {
+          // As the authors do, a first stage's output is priced at its receiver.
+          if (!last && i > 0) {
             own_s = std::max(own_s, edge_s(options_, totals_[j].output, replicas));
           }
           for (std::size_t m = r; m <= n; ++m) {
@@ -293,14 +331,19 @@ class Solver {
     }
     const Traffic traffic(graph_);
     for (std::size_t j = 1; j < sets_.size(); ++j) {
+      GroupSet own(order_.size());  // of a chain, grown group by group
+      double own_traffic_s = 0.0;
       for (std::size_t i = j; i-- > 0;) {
-        if (!sets_[j].holds(sets_[i])) {
+        if (options_.linearise) {
+          own_traffic_s += traffic.growth(own, order_[i]);
+          own.add(order_[i]);
+        } else if (!sets_[j].holds(sets_[i])) {
           continue;
         }
         const double compute_s = totals_[j].compute_s - totals_[i].compute_s;
         const double host_s = totals_[j].host_s - totals_[i].host_s;
         const bool fits = totals_[j].memory - totals_[i].memory <= capacity;
-        double traffic_s = -1.0;  // looked up when it can matter: it is what takes the time here
+        double traffic_s = options_.linearise ? own_traffic_s : -1.0;  // looked up when it can matter
         for (std::size_t a = 0; a <= accelerators; ++a) {
           for (std::size_t h = 0; h <= hosts; ++h) {
             Step& here = best[j][cell(a, h)];
@@ -309,7 +352,7 @@ class Solver {
                 return;
               }
               if (traffic_s < 0.0) {
-                traffic_s = traffic.seconds(sets_[i], sets_[j]);
+                traffic_s = traffic.seconds(sets_[j].without(sets_[i]));
               }
               const double value = std::max(before_s, own_s + traffic_s);
               if (value < here.bottleneck_s) {
@@ -409,14 +452,14 @@ Seconds bottleneck_of(const std::vector<GraphStage>& stages, const ModelGraph& g
                              graph.devices->memory.value);
       }
       const double compute_s = stages[s].on_host ? above.host_s - below.host_s : above.compute_s - below.compute_s;
-      slowest_s = std::max(slowest_s, compute_s + traffic.seconds(lower, upper));
+      slowest_s = std::max(slowest_s, compute_s + traffic.seconds(upper.without(lower)));
     } else {
       slowest_s = std::max(slowest_s, replicated_stage_s(options, above.compute_s - below.compute_s,
                                                          above.parameters - below.parameters, stages[s].replicas));
       if (s > 0) {
         slowest_s = std::max(slowest_s, edge_s(options, below.output, stages[s].replicas));
       }
-      if (s + 1 < stages.size() && (s > 0 || options.cost != StageCost::PipeDream)) {
+      if (s > 0 && s + 1 < stages.size()) {
         slowest_s = std::max(slowest_s, edge_s(options, above.output, stages[s].replicas));
       }
     }

@@ -12,9 +12,9 @@ namespace motley {
 ///
 /// Replicated: n equal devices, links of one bandwidth. A stage on r of them takes compute / r + 4 (r - 1) / r *
 /// parameters / bandwidth for a minibatch (a ring all-reduce moves 2 (r - 1) / r of the bytes in and as many out), and
-/// its input and output edges 2 * bytes / (r * bandwidth) (activations there, gradients back). This is PipeDream's cost
-/// (Narayanan et al., SOSP 2019) with its optimiser's two faults mended: it divides the all-reduce by r twice, and
-/// hands devices to stages that compute nothing.
+/// its input and output edges 2 * bytes / (r * bandwidth) (activations there, gradients back; the first stage's output
+/// counts at its receiver only). This is PipeDream's cost (Narayanan et al., SOSP 2019) with its optimiser's two faults
+/// mended: it divides the all-reduce by r twice, and hands devices to stages that compute nothing.
 ///
 /// PipeDream: that optimiser's cost as it is, for comparison.
 ///

@@ -41,7 +41,7 @@ StageTables::StageTables(const Profile& profile, std::int64_t size, const std::v
     : layers_(static_cast<int>(profile.model.layers.size())), classes_(static_cast<int>(classes.size())) {
   const ModelProfile& model = profile.model;
   const std::size_t index = model.size_index(size);
-  const auto row = static_cast<std::size_t>(layers_ + 1);
+  const std::size_t row = static_cast<std::size_t>(layers_) + 1;
   resident_.assign(row, 0);
   saved_.assign(row, 0);
   for (int layer = 0; layer < layers_; ++layer) {

@@ -41,7 +41,8 @@ class StageTables {
     return prefix[c * (layers_ + 1) + end] - prefix[c * (layers_ + 1) + first];
   }
   [[nodiscard]] std::size_t link(int a, int b, int cut) const {
-    return static_cast<std::size_t>((a * classes_ + b) * (layers_ + 1) + cut);
+    const int index = (a * classes_ + b) * (layers_ + 1) + cut;
+    return static_cast<std::size_t>(index);
   }
 
   int layers_;

@@ -299,7 +299,7 @@ int bench(int rounds) {
 }  // namespace motley
 
 int main(int count, char** arguments) {
-  const int rounds = count > 1 ? std::atoi(arguments[1]) : 1000;
+  const int rounds = count > 1 ? static_cast<int>(std::strtol(arguments[1], nullptr, 10)) : 1000;
   if (rounds < 1) {
     fmt::print(stderr, "bench_comm: found {} rounds, expected at least 1\n", arguments[1]);
     return 2;

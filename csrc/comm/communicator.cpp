@@ -89,7 +89,7 @@ void Communicator::set_progress(std::string_view action, bool waiting, int waiti
   endpoint_->progress().set(action, waiting, waiting_for);
 }
 
-void Communicator::abort(std::string reason) {
+void Communicator::abort(const std::string& reason) {
   endpoint_->abort(reason);
 }
 

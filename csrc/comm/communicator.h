@@ -70,7 +70,7 @@ class Communicator {
   /// Ends the run on every rank; each one's failure() becomes "rank R ended the run: REASON", unless it had failed
   /// before. When it returns, nothing touches a buffer of this rank's works any more: call it before an exception frees
   /// them.
-  void abort(std::string reason);
+  void abort(const std::string& reason);
   [[nodiscard]] bool failed() const;
   [[nodiscard]] std::string failure() const;  ///< "" while all is well
   /// Outlives the communicator; for SignalWatch.

@@ -52,7 +52,8 @@ void compare(const std::string& path, const json& stored, const json& now, std::
     json keys = stored;
     keys.update(now);
     for (const auto& [key, value] : keys.items()) {
-      compare(path.empty() ? key : path + "." + key, stored.value(key, json()), now.value(key, json()), lines);
+      compare(path.empty() ? key : fmt::format("{}.{}", path, key), stored.value(key, json()), now.value(key, json()),
+              lines);
     }
   } else if (stored != now) {
     const auto text = [](const json& value) { return value.is_null() ? std::string("absent") : value.dump(); };

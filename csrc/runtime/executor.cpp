@@ -18,7 +18,8 @@ int peer_of(const Action& action, const std::vector<int>& rank_of_stage) {
     return -1;
   }
   const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
-  return rank_of_stage.at(static_cast<std::size_t>(action.stage + (above ? 1 : -1)));
+  const int peer = above ? action.stage + 1 : action.stage - 1;
+  return rank_of_stage.at(static_cast<std::size_t>(peer));
 }
 
 Handover input_of(const Action& action) {

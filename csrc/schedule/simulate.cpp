@@ -132,7 +132,6 @@ class Simulator {
     const StageCosts& cost = stage(action.stage);
     switch (action.op) {
       case Op::Forward:
-        return cost.forward.value;
       case Op::Recompute:
         return cost.forward.value;
       case Op::BackwardInput:
@@ -253,7 +252,8 @@ class Simulator {
       return static_cast<std::size_t>(action.peer);
     }
     const bool to_next = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
-    return static_cast<std::size_t>(owners_.at(static_cast<std::size_t>(action.stage + (to_next ? 1 : -1))));
+    const int peer = to_next ? action.stage + 1 : action.stage - 1;
+    return static_cast<std::size_t>(owners_.at(static_cast<std::size_t>(peer)));
   }
 
   void send(std::size_t rank, const Action& action) {

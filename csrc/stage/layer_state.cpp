@@ -1,6 +1,7 @@
 #include "motley/stage/layer_state.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <span>
@@ -22,7 +23,7 @@ std::span<float> floats(const at::Tensor& flat, std::int64_t begin, std::int64_t
   return {flat.data_ptr<float>() + begin, static_cast<std::size_t>(end - begin)};
 }
 
-void initialise(at::Tensor view, const ParameterSpec& spec, const at::Generator& generator) {
+void initialise(const at::Tensor& view, const ParameterSpec& spec, const at::Generator& generator) {
   switch (spec.init) {
     case ParameterSpec::Init::Zeros:
       break;

@@ -40,7 +40,7 @@ void expect_tensors(const TensorList& tensors, const Boundary& boundary, const s
     for (std::int64_t d = 0; tensor.defined() && d < tensor.dim(); ++d) {
       found += fmt::format("{}{}", d == 0 ? "" : ", ", tensor.size(d));
     }
-    found += "]";
+    found += ']';
   }
   throw InputError::of("{}: found tensors ({}), expected for each sample ({})", who, found, to_string(boundary));
 }

@@ -24,7 +24,7 @@ void keep_queue(AutogradContext* context, WeightGradients* queue) {
 
 WeightGradients* kept_queue(const AutogradContext* context) {
   const auto value = static_cast<std::intptr_t>(context->saved_data.at("queue").toInt());
-  return reinterpret_cast<WeightGradients*>(value);
+  return reinterpret_cast<WeightGradients*>(value);  // NOLINT(performance-no-int-to-ptr): autograd keeps integers only
 }
 
 at::Tensor rows(const at::Tensor& x) {

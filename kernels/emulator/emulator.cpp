@@ -43,7 +43,7 @@ struct Fiber {
 };
 
 /// Unwinds a thread whose block another one has failed.
-struct Abandoned {};
+struct Abandoned : std::exception {};
 
 /// Stacks that are handed out again for the next block.
 class StackPool {

@@ -88,7 +88,7 @@ class Reader {
       double value = 0.0;
       const auto [rest, error] = std::from_chars(part.data(), part.data() + part.size(), value);
       if (error != std::errc() || rest != part.data() + part.size() || !(value >= 0.0 && value < 1e18)) {
-        fail(name + "=" + part, "a number that is finite and not negative");
+        fail(fmt::format("{}={}", name, part), "a number that is finite and not negative");
       }
       sum += value;
       if (separator == std::string::npos) {

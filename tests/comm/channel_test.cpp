@@ -17,9 +17,6 @@
 namespace motley {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-
 std::vector<std::uint8_t> random_bytes(std::size_t size, unsigned seed) {
   std::mt19937_64 random(seed);
   std::vector<std::uint8_t> values(size);

@@ -15,7 +15,6 @@
 namespace {
 
 using testing::AllOf;
-using testing::AnyOf;
 using testing::HasSubstr;
 
 struct Outcome {

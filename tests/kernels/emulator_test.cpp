@@ -45,7 +45,7 @@ TEST_P(Emulator, ShufflesVotesAndAtomicsAreThoseOfAWarp) {
   unsigned counter = 0;
   count_threads(&counter, 5, true);
   EXPECT_EQ(counter, 160U);
-  std::vector<int> blocks(5 * 64, -1);
+  std::vector<int> blocks(std::size_t{5} * 64, -1);
   write_own_block(blocks.data(), 5);
   for (int i = 0; i < 5 * 64; ++i) EXPECT_EQ(blocks[i], i / 64);
 }

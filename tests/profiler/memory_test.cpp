@@ -185,7 +185,7 @@ TEST(LayerMemory, CountsParametersOfEveryLayerAndTheirMoments) {
   const std::vector<LayerProfile> layers = LayerMeter(router(), Pacer(), 1, OptimizerOptions{}, {kSize}).memory(memory);
   ASSERT_EQ(layers.size(), 6U);
   // Two weights, two biases, a norm's two vectors; whole lines of 64 bytes each.
-  const std::int64_t block = 4 * (2 * 96 * 128 + 128 + 96 + 2 * 96);
+  const std::int64_t block = 4 * std::int64_t{2 * 96 * 128 + 128 + 96 + 2 * 96};
   EXPECT_EQ(layers[1].parameters.value, block);
   EXPECT_EQ(layers[1].optimizer_state.value, 2 * block);
   EXPECT_EQ(forward_bytes(layers[1].output, kSize).value, kSize * 96 * 4);

@@ -48,7 +48,8 @@ TEST(Hull, IsWhatMixingTwoPoliciesReaches) {
   for (int round = 0; round < 300; ++round) {
     const std::vector<CostQuality> points = random_points(random);
     const std::vector<CostQuality> curve = hull(points);
-    for (double usd = 0.25; usd < 60.0; usd += 0.5) {
+    for (int half = 0; half < 120; ++half) {
+      const double usd = 0.25 + 0.5 * half;
       EXPECT_NEAR(on_hull(curve, usd), best_by_mixing(points, usd), 1e-12) << "round " << round << ", USD " << usd;
     }
   }

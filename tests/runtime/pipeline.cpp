@@ -79,7 +79,7 @@ std::vector<int> even_cuts(const Workload& workload, int count) {
 }
 
 OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage,
-                     int rank, OptimizerOptions options) {
+                     int rank, const OptimizerOptions& options) {
   const std::vector<Boundary> boundaries = boundaries_of(workload);
   for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
     if (rank_of_stage[s] == rank) {

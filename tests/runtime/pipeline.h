@@ -42,7 +42,7 @@ struct Outcome {
 class OwnStages {
  public:
   OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage, int rank,
-            OptimizerOptions options = clipped_adamw());
+            const OptimizerOptions& options = clipped_adamw());
   [[nodiscard]] const std::map<int, Stage*>& view() const { return view_; }
 
  private:

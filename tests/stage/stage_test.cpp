@@ -81,7 +81,7 @@ Outcome train(const Workload& workload, const std::vector<int>& cuts, Backward h
   for (int step = 0; step < steps; ++step) {
     const auto samples = samples_of_step(7, step, batch, workload.data->size(Split::Train));
     for (int m = 0; m < kMicroBatches; ++m) {
-      const std::span mine = std::span(samples).subspan(static_cast<std::size_t>(m * kMicroBatchSize), kMicroBatchSize);
+      const std::span mine = std::span(samples).subspan(static_cast<std::size_t>(m) * kMicroBatchSize, kMicroBatchSize);
       TensorList tensors;
       for (Stage& stage : stages) {
         const Fields fields = workload.data->fetch(stage.reads(), Split::Train, mine);
@@ -224,7 +224,7 @@ TEST(Stage, KeepsNoSentOutputAlive) {
   TensorList output = stage.forward(0, 0, {}, fields, true);
   const Bytes with_output = memory.counts().live;
   output.clear();
-  EXPECT_EQ(with_output - memory.counts().live, Bytes{512 * 24 * 4});
+  EXPECT_EQ(with_output - memory.counts().live, Bytes{std::int64_t{512} * 24 * 4});
 }
 
 TEST(Stage, RefusesWeightGradientsOutOfOrder) {

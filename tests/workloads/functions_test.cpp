@@ -34,7 +34,7 @@ class Functions : public testing::Test {
   }
 
   void expect_queued_equals_autograd(const std::function<at::Tensor(const at::Tensor&, const LayerContext&)>& function,
-                                     const at::Tensor& x, std::vector<Parameter*> parameters,
+                                     const at::Tensor& x, const std::vector<Parameter*>& parameters,
                                      const LayerContext& context) {
     const at::Tensor x1 = x.detach().requires_grad_(x.is_floating_point());
     const at::Tensor x2 = x.detach().requires_grad_(x.is_floating_point());

@@ -99,7 +99,9 @@ int try_to_reach(RawSocket& socket, std::uint32_t address, std::uint32_t port, c
     if (error != 0) return error;
   }
   // An empty send buffer takes the few bytes of a Hello whole.
-  if (::send(socket.get(), &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) return errno != 0 ? errno : EIO;
+  const ssize_t sent = ::send(socket.get(), &hello, sizeof(hello), MSG_NOSIGNAL);
+  if (sent < 0) return errno;
+  if (sent != sizeof(hello)) return EIO;
   if (const int late = socket.wait(POLLIN, until); late != 0) return late;
   std::uint8_t answer = 0;
   const ssize_t read = ::recv(socket.get(), &answer, 1, 0);

@@ -78,7 +78,7 @@ void GroupState::start() {
   std::vector<Part> receives;
   if (whole.kind != MessageKind::Reduce) {
     const std::size_t size = whole.data.size();
-    copy(whole.data, whole.into.subspan(whole.into.size() == 0 ? 0 : index_ * size, size));
+    copy(whole.data, whole.into.subspan(whole.into.empty() ? 0 : index_ * size, size));
     for (std::size_t member = 0; member < ranks_.size(); ++member) {
       if (member == index_) continue;
       sends.push_back({member, whole.data, {}});

@@ -40,6 +40,11 @@ void print_help() {
   std::cout << "\nexample: motley run configs/quickstart.toml\n";
 }
 
+void complain(const std::exception& error) {
+  const std::string_view text = error.what();
+  std::cerr << (text.starts_with("motley") ? "" : "motley: ") << text << '\n';
+}
+
 }  // namespace
 
 std::optional<po::variables_map> parse_options(const Invocation& invocation, const std::string& command,
@@ -100,10 +105,10 @@ int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
     throw InputError::of("motley: unknown command \"{}\"{}", all.front(),
                          near.empty() ? "; motley --help lists them" : fmt::format(", did you mean \"{}\"?", near));
   } catch (const InputError& error) {
-    std::cerr << "motley: " << error.what() << '\n';
+    complain(error);
     return 2;
   } catch (const std::exception& error) {
-    std::cerr << "motley: " << error.what() << '\n';
+    complain(error);
     return 1;
   }
 }

@@ -13,8 +13,6 @@
 #include "motley/base/error.h"
 #include "motley/base/log.h"
 
-extern char** environ;
-
 namespace motley {
 
 namespace {

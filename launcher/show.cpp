@@ -2,12 +2,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/launcher/options.h"
 #include "motley/plan/files.h"
 #include "motley/plan/json_field.h"
@@ -178,13 +177,8 @@ void show(const SafetensorsFile& file) {
 
 /// A profile or a plan, checked.
 void show_json_file(const std::filesystem::path& file, bool as_json) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected one of Motley's files", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  const nlohmann::json json = parse_json(text.str(), file.string());
+  const std::string text = read_text(file, "one of Motley's files");
+  const nlohmann::json json = parse_json(text, file.string());
   const std::string kind = kind_of(json);
   if (kind == "profile") {
     const Profile profile = profile_from_json(json, file.string());

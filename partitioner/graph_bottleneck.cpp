@@ -454,6 +454,10 @@ Seconds bottleneck_of(const std::vector<GraphStage>& stages, const ModelGraph& g
       const double compute_s = stages[s].on_host ? above.host_s - below.host_s : above.compute_s - below.compute_s;
       slowest_s = std::max(slowest_s, compute_s + traffic.seconds(upper.without(lower)));
     } else {
+      if (options.cost == StageCost::Replicated && stages[s].replicas > 1 && above.compute_s <= below.compute_s) {
+        throw InputError::of("stages[{}]: found {} replicas of a stage that computes nothing, expected 1", s,
+                             stages[s].replicas);
+      }
       slowest_s = std::max(slowest_s, replicated_stage_s(options, above.compute_s - below.compute_s,
                                                          above.parameters - below.parameters, stages[s].replicas));
       if (s > 0) {

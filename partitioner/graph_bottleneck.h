@@ -54,8 +54,8 @@ struct BottleneckPlan {
 [[nodiscard]] BottleneckPlan solve_bottleneck(const ModelGraph& graph, const BottleneckOptions& options);
 
 /// The slowest stage or edge of `stages`, computed from the graph and the formulas above alone. Throws InputError when
-/// the stages are not contiguous, do not hold every group once, use more devices than there are or do not fit in
-/// memory.
+/// the stages are not contiguous, do not hold every group once, use more devices than there are, do not fit in memory,
+/// or (Replicated) replicate a stage that computes nothing.
 [[nodiscard]] Seconds bottleneck_of(const std::vector<GraphStage>& stages, const ModelGraph& graph,
                                     const BottleneckOptions& options);
 

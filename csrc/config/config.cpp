@@ -1,9 +1,8 @@
 #include "motley/config/config.h"
 
-#include <fstream>
 #include <limits>
-#include <sstream>
 
+#include "motley/base/file.h"
 #include "motley/config/table_reader.h"
 
 namespace motley {
@@ -136,13 +135,8 @@ Config parse_config(std::string_view text, const std::string& source) {
 }
 
 Config read_config(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a TOML configuration", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse_config(text.str(), file.string());
+  const std::string text = read_text(file, "a TOML configuration");
+  return parse_config(text, file.string());
 }
 
 }  // namespace motley

@@ -1,10 +1,9 @@
 #include "motley/plan/files.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/plan/json_field.h"
 
 namespace motley {
@@ -292,34 +291,6 @@ void check_head(const JsonField& root, const char* kind) {
   }
 }
 
-std::string slurp(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a file", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-/// A reader never sees half a file: written beside it, then renamed.
-void replace_file(const std::filesystem::path& file, const std::string& text) {
-  if (file.has_parent_path()) {
-    std::filesystem::create_directories(file.parent_path());
-  }
-  std::filesystem::path partial = file;
-  partial += ".partial";
-  {
-    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.flush();
-    if (!out) {
-      throw Fault::of("{}: cannot be written", partial.string());
-    }
-  }
-  std::filesystem::rename(partial, file);
-}
-
 }  // namespace
 
 json to_json(const Profile& profile) {
@@ -440,19 +411,19 @@ std::string kind_of(const json& value) {
 }
 
 Profile read_profile(const std::filesystem::path& file) {
-  return profile_from_json(parse_json(slurp(file), file.string()), file.string());
+  return profile_from_json(parse_json(read_text(file, "a file of Motley's"), file.string()), file.string());
 }
 
 void write_profile(const std::filesystem::path& file, const Profile& profile) {
-  replace_file(file, to_json(profile).dump(1) + "\n");
+  write_durably(file, to_json(profile).dump(1) + "\n");
 }
 
 Plan read_plan(const std::filesystem::path& file) {
-  return plan_from_json(parse_json(slurp(file), file.string()), file.string());
+  return plan_from_json(parse_json(read_text(file, "a file of Motley's"), file.string()), file.string());
 }
 
 void write_plan(const std::filesystem::path& file, const Plan& plan) {
-  replace_file(file, to_json(plan).dump(1) + "\n");
+  write_durably(file, to_json(plan).dump(1) + "\n");
 }
 
 }  // namespace motley

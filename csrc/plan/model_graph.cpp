@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/plan/json_field.h"
 
 namespace motley {
@@ -229,29 +228,12 @@ ModelGraph model_graph_from_json(const json& value, const std::string& source) {
 }
 
 ModelGraph read_model_graph(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a model graph (motley import makes one)", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return model_graph_from_json(parse_json(text.str(), file.string()), file.string());
+  const std::string text = read_text(file, "a model graph (motley import makes one)");
+  return model_graph_from_json(parse_json(text, file.string()), file.string());
 }
 
 void write_model_graph(const std::filesystem::path& file, const ModelGraph& graph) {
-  if (file.has_parent_path()) {
-    std::filesystem::create_directories(file.parent_path());
-  }
-  std::filesystem::path partial = file;
-  partial += ".partial";
-  std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-  out << to_json(graph).dump(1) << '\n';
-  out.flush();
-  if (!out) {
-    throw Fault::of("{}: cannot be written", partial.string());
-  }
-  out.close();
-  std::filesystem::rename(partial, file);
+  write_durably(file, to_json(graph).dump(1) + "\n");
 }
 
 }  // namespace motley

@@ -10,6 +10,7 @@
 #include <ranges>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 
 namespace motley {
 namespace {
@@ -174,24 +175,7 @@ std::vector<std::byte> to_safetensors(const std::map<std::string, StoredTensor>&
 
 void write_safetensors(const std::filesystem::path& file, const std::map<std::string, StoredTensor>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  const std::string head = head_of(tensors, metadata);
-  if (file.has_parent_path()) {
-    std::filesystem::create_directories(file.parent_path());
-  }
-  std::filesystem::path partial = file;
-  partial += ".partial";
-  {
-    std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-    out << head;
-    for (const auto& [name, tensor] : tensors) {
-      out.write(reinterpret_cast<const char*>(tensor.data.data()), static_cast<std::streamsize>(tensor.data.size()));
-    }
-    out.flush();
-    if (!out) {
-      throw Fault::of("{}: cannot be written", partial.string());
-    }
-  }
-  std::filesystem::rename(partial, file);
+  write_durably(file, to_safetensors(tensors, metadata));
 }
 
 }  // namespace motley

@@ -7,7 +7,8 @@
 #include <cstring>
 
 #include "motley/base/error.h"
-#include "motley/record/durable_file.h"
+#include "motley/base/file.h"
+#include "motley/record/checksum.h"
 #include "motley/record/safetensors.h"
 
 namespace motley {

@@ -6,7 +6,8 @@
 #include "motley/base/error.h"
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
-#include "motley/record/durable_file.h"
+#include "motley/base/file.h"
+#include "motley/record/checksum.h"
 #include "motley/record/safetensors.h"
 
 namespace motley {

@@ -1,10 +1,9 @@
 #include "motley/schedule/schedule.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 
 namespace motley {
 namespace {
@@ -104,13 +103,8 @@ Schedule parse_csv(std::string_view text, const std::string& source) {
 }
 
 Schedule read_csv(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a schedule CSV", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse_csv(text.str(), file.string());
+  const std::string text = read_text(file, "a schedule CSV");
+  return parse_csv(text, file.string());
 }
 
 }  // namespace motley

@@ -1,9 +1,8 @@
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/partitioner/importers/importers.h"
 #include "motley/plan/json_field.h"
 
@@ -40,13 +39,8 @@ int count(const JsonField& field) {
 }  // namespace
 
 ModelGraph import_dnn_partitioning(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a dnn-partitioning layer graph", file.string());
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  const nlohmann::json value = parse_json(text.str(), file.string());
+  const std::string text = read_text(file, "a dnn-partitioning layer graph");
+  const nlohmann::json value = parse_json(text, file.string());
   const JsonField root(value, file.string(), "");
   ModelGraph graph;
   graph.name = file.filename().string();

@@ -1,9 +1,10 @@
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <map>
+#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/partitioner/importers/importers.h"
 
 namespace motley {
@@ -13,11 +14,8 @@ constexpr double kSecondsPerMillisecond = 1e-3;
 
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& file) : source_(file.string()), in_(file) {
-    if (!in_) {
-      throw InputError::of("{}: cannot be read, expected a PipeDream graph.txt", source_);
-    }
-  }
+  explicit Reader(const std::filesystem::path& file)
+      : source_(file.string()), in_(read_text(file, "a PipeDream graph.txt")) {}
 
   ModelGraph read() {
     std::string line;
@@ -150,7 +148,7 @@ class Reader {
   }
 
   std::string source_;
-  std::ifstream in_;
+  std::istringstream in_;
   int line_ = 0;
   std::vector<Node> nodes_;
   std::vector<ModelGraph::Edge> edges_;

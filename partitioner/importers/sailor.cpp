@@ -4,12 +4,11 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/partitioner/importers/deepspeed_replay.h"
 #include "motley/plan/json_field.h"
 
@@ -25,13 +24,7 @@ constexpr double kLongestTimer = 0.3e-3;
 constexpr double kTimerStep = 0.01e-3;
 
 json read_json(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    throw InputError::of("{}: cannot be read, expected a file of Sailor's", file.string());
-  }
-  return parse_json(text.str(), file.string());
+  return parse_json(read_text(file, "a file of Sailor's"), file.string());
 }
 
 int small_count(const JsonField& field) {

@@ -50,7 +50,7 @@ TEST(Channel, CarriesBothDirectionsAtOnceForOddEmptyAndLargeMessages) {
     std::vector<std::vector<std::uint8_t>> received;
     std::vector<Work> works;
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      sent.push_back(random_bytes(sizes[i], static_cast<unsigned>(i + 100 * comm.rank())));
+      sent.push_back(random_bytes(sizes[i], static_cast<unsigned>(i) + 100U * static_cast<unsigned>(comm.rank())));
       received.emplace_back(sizes[i]);
     }
     for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -59,7 +59,7 @@ TEST(Channel, CarriesBothDirectionsAtOnceForOddEmptyAndLargeMessages) {
     }
     for (Work& work : works) work.wait();
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      EXPECT_EQ(received[i], random_bytes(sizes[i], static_cast<unsigned>(i + 100 * other)));
+      EXPECT_EQ(received[i], random_bytes(sizes[i], static_cast<unsigned>(i) + 100U * static_cast<unsigned>(other)));
     }
   });
 }

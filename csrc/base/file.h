@@ -4,15 +4,16 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace motley {
 
-/// XXH3-128 as 32 hex digits: finds damage, not malice.
-[[nodiscard]] std::string checksum(std::span<const std::byte> bytes);
-[[nodiscard]] std::string checksum(std::string_view text);
+/// The whole of `file`. Throws InputError "FILE: cannot be read (CAUSE), expected EXPECTED".
+[[nodiscard]] std::string read_text(const std::filesystem::path& file, std::string_view expected);
 
 /// Writes `bytes` beside `file`, waits until they are on the disk (fsync), renames onto `file` and waits for the
-/// folder's entry too. Whatever happens, `file` is what it was before or whole. Throws Fault naming file and cause.
+/// folder's entry too; makes the folder where there is none. Whatever happens, `file` is what it was before or whole.
+/// Throws Fault naming file and cause.
 void write_durably(const std::filesystem::path& file, std::span<const std::byte> bytes);
 void write_durably(const std::filesystem::path& file, std::string_view text);
 

@@ -1,12 +1,12 @@
-#include "motley/record/durable_file.h"
+#include "motley/base/file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 
 #include "motley/base/error.h"
 
@@ -55,18 +55,26 @@ class Descriptor {
 
 }  // namespace
 
-std::string checksum(std::span<const std::byte> bytes) {
-  const XXH128_hash_t value = XXH3_128bits(bytes.data(), bytes.size());
-  return fmt::format("{:016x}{:016x}", value.high64, value.low64);
-}
-
-std::string checksum(std::string_view text) {
-  return checksum(std::as_bytes(std::span(text)));
+std::string read_text(const std::filesystem::path& file, std::string_view expected) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  // A folder opens and cannot be read; an empty file has nothing to insert, which fails too.
+  if (in && in.peek() != std::ifstream::traits_type::eof()) {
+    text << in.rdbuf();
+  }
+  if (!in.is_open() || in.bad() || std::filesystem::is_directory(file)) {
+    throw InputError::of("{}: cannot be read ({}), expected {}", file.string(), std::strerror(errno), expected);
+  }
+  return text.str();
 }
 
 void write_durably(const std::filesystem::path& file, std::span<const std::byte> bytes) {
   std::filesystem::path partial = file;
   partial += ".partial";
+  std::error_code error;
+  if (file.has_parent_path() && !std::filesystem::create_directories(file.parent_path(), error) && error) {
+    throw Fault::of("{}: cannot be made: {}", file.parent_path().string(), error.message());
+  }
   try {
     const Descriptor out(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
     out.write_all(bytes);
@@ -76,7 +84,6 @@ void write_durably(const std::filesystem::path& file, std::span<const std::byte>
     std::filesystem::remove(partial, ignored);  // a full disk needs the room
     throw;
   }
-  std::error_code error;
   std::filesystem::rename(partial, file, error);
   if (error) {
     throw Fault::of("{}: cannot be renamed from {}: {}", file.string(), partial.string(), error.message());

@@ -19,7 +19,6 @@ struct Pass {
 /// One end of a message. An activation and the gradient that answers it have the micro-batch in common.
 struct MessageEnd {
   bool gradient = false;
-  bool sends = false;
   int boundary = 0;  // between stages `boundary` and `boundary + 1`
   int micro_batch = 0;
   int after_pass = 0;  // passes the rank has to have done before it comes to this message
@@ -33,43 +32,40 @@ struct Rank {
   double stream_free = 0.0;
 };
 
-std::vector<Pass> one_f_one_b(int stage, int stages, int micro_batches) {
-  std::vector<Pass> passes;
-  int forwards = std::min(stages - stage, micro_batches);
-  for (int i = 0; i < forwards; ++i) {
-    passes.push_back({true, i});
-  }
-  for (int i = 0; i < micro_batches; ++i) {
-    passes.push_back({false, i});
-    if (forwards < micro_batches) {
-      passes.push_back({true, forwards++});
-    }
-  }
-  return passes;
-}
-
-std::vector<MessageEnd> message_ends(const std::vector<Pass>& passes, int stage, int stages) {
+/// DeepSpeed's TrainSchedule: forward and backward steps take turns, those without a micro-batch are idle. A step
+/// exchanges what it needs and what the step before it made, then computes.
+Rank rank_of_stage(int stage, int stages, int micro_batches) {
   const bool has_previous = stage > 0;
   const bool has_next = stage + 1 < stages;
-  std::vector<MessageEnd> ends;
-  for (int k = 0; k <= static_cast<int>(passes.size()); ++k) {
-    const bool at_end = k == static_cast<int>(passes.size());
-    const Pass* done = k > 0 ? &passes[static_cast<std::size_t>(k) - 1] : nullptr;
-    const Pass* coming = at_end ? nullptr : &passes[static_cast<std::size_t>(k)];
-    if (coming != nullptr && !coming->forward && has_next) {
-      ends.push_back({true, false, stage, coming->micro_batch, k});
+  const int first_backward = 2 * stages - 1 - stage;
+  Rank rank;
+  int previous = -1;
+  for (int step = 0; step < 2 * (micro_batches + stages - 1); ++step) {
+    const bool forward = step % 2 == stage % 2;
+    const int offset = step - (forward ? stage : first_backward);
+    const int micro_batch = offset >= 0 && offset / 2 < micro_batches ? offset / 2 : -1;
+    const auto done = static_cast<int>(rank.passes.size());
+    if (forward && has_previous) {
+      if (previous >= 0) {
+        rank.ends.push_back({true, stage - 1, previous, done});
+      }
+      if (micro_batch >= 0) {
+        rank.ends.push_back({false, stage - 1, micro_batch, done});
+      }
+    } else if (!forward && has_next) {
+      if (micro_batch >= 0) {
+        rank.ends.push_back({true, stage, micro_batch, done});
+      }
+      if (previous >= 0) {
+        rank.ends.push_back({false, stage, previous, done});
+      }
     }
-    if (done != nullptr && done->forward && has_next) {
-      ends.push_back({false, true, stage, done->micro_batch, k});
+    if (micro_batch >= 0) {
+      rank.passes.push_back({forward, micro_batch});
     }
-    if (done != nullptr && !done->forward && has_previous) {
-      ends.push_back({true, true, stage - 1, done->micro_batch, k});
-    }
-    if (coming != nullptr && coming->forward && has_previous) {
-      ends.push_back({false, false, stage - 1, coming->micro_batch, k});
-    }
+    previous = micro_batch;
   }
-  return ends;
+  return rank;
 }
 
 /// When the rank comes to the next end of its stream; kNotYet before it has done the passes ahead of it.
@@ -90,8 +86,7 @@ Seconds deepspeed_iteration(std::span<const StagePasses> stages, std::span<const
   const auto width = static_cast<std::size_t>(micro_batches);
   std::vector<Rank> ranks(count);
   for (std::size_t s = 0; s < count; ++s) {
-    ranks[s].passes = one_f_one_b(static_cast<int>(s), static_cast<int>(count), micro_batches);
-    ranks[s].ends = message_ends(ranks[s].passes, static_cast<int>(s), static_cast<int>(count));
+    ranks[s] = rank_of_stage(static_cast<int>(s), static_cast<int>(count), micro_batches);
   }
   std::vector<double> activation_arrival(messages.size() * width, kNotYet);  // [boundary][micro-batch]
   std::vector<double> gradient_arrival(messages.size() * width, kNotYet);

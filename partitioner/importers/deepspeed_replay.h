@@ -17,7 +17,8 @@ struct StagePasses {
 /// gradient of its last backward and then asks for the activation, before a backward it asks for the gradient and then
 /// sends the activation of its last forward. These messages go through one stream a rank, in that order, so the two
 /// directions between a pair of ranks take turns. A message starts when both ends have come to it; a pass waits for the
-/// message that it needs, and for no message that it sends. With the messages free this is the textbook 1F1B.
+/// message that it needs, and for no message that it sends. With the messages free equal stages take the textbook's
+/// time, others at least that.
 ///
 /// `messages[s]`: one activation or one gradient between stages s and s + 1; one fewer than stages. O(stages *
 /// micro_batches).

@@ -42,6 +42,9 @@ ModelGraph import_dnn_partitioning(const std::filesystem::path& file) {
   const std::string text = read_text(file, "a dnn-partitioning layer graph");
   const nlohmann::json value = parse_json(text, file.string());
   const JsonField root(value, file.string(), "");
+  if (root.at("nodes").items().empty()) {
+    root.at("nodes").fail("at least one node");
+  }
   ModelGraph graph;
   graph.name = file.filename().string();
   std::map<std::int64_t, int> group_of_colour;

@@ -4,9 +4,9 @@
 #include <chrono>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
-#include "motley/base/file.h"
 #include "motley/record/checksum.h"
 #include "motley/record/safetensors.h"
 

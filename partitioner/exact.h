@@ -12,12 +12,15 @@ namespace motley {
 /// stage, backward from it), m for micro-batches, w = min(m, depth) (m for GPipe), and take times from the start of the
 /// stage's first forward:
 ///
-///   G = max(w F, F + f + G' + B' + b)   start of the first backward; the prime is the next stage; GPipe: max(m F + R',
-///   ..) R = F + B + R', R' = f + b + R_next  round trip of one micro-batch through the stage and all after it T =
-///   max(G + (m - w) F + m B,         all its work, and the wait for the first gradient
+// clang-format off
+///   G = max(w F, F + f + G' + B' + b)     start of the first backward; the prime is the next stage
+///       (GPipe: max(m F + R', ...))
+///   R = F + B + R', R' = f + b + R_next   round trip of one micro-batch through the stage and all after it
+///   T = max(G + (m - w) F + m B,          all its work, and the wait for the first gradient
 ///           (q + 1) (F + B + R') + (m - 1 - q w) B, q = floor((m - 1) / w): forward k + w waits for backward k
-///           F + (m - 1) max(f, b) + R' + B)     the channels carry one message at a time
+///           F + (m - 1) max(f, b) + R' + B)   the channels carry one message at a time
 ///   H = max(T, F + B + f + b + H')
+// clang-format on
 ///
 /// Stages before the node add at least the round trip P of the layers [0, i) and have bottlenecks of their own. Two
 /// tables over (class counts used, class, i) give the least P and the least max over the missing stages of (round trip

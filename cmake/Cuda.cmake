@@ -1,8 +1,9 @@
 # Kernels are built for GPUs where there is an nvcc, and the build says which it was. MOTLEY_CUDA=ON insists, OFF leaves
-# them out. Sets MOTLEY_CUDA_FOUND and CMAKE_CUDA_COMPILER.
+# them out. Sets MOTLEY_CUDA_FOUND, MOTLEY_CUDA_VERSION (empty without nvcc) and CMAKE_CUDA_COMPILER.
 set(MOTLEY_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (where nvcc is found), ON, OFF")
 set_property(CACHE MOTLEY_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(MOTLEY_CUDA_FOUND OFF)
+set(MOTLEY_CUDA_VERSION "")
 if(NOT MOTLEY_CUDA STREQUAL "OFF")
   find_program(MOTLEY_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
   if(MOTLEY_NVCC)
@@ -12,6 +13,8 @@ if(NOT MOTLEY_CUDA STREQUAL "OFF")
       set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
     endif()
     set(MOTLEY_CUDA_FOUND ON)
+    execute_process(COMMAND "${MOTLEY_NVCC}" --version OUTPUT_VARIABLE MOTLEY_CUDA_VERSION)
+    string(REGEX REPLACE ".*release ([0-9.]+).*" "\\1" MOTLEY_CUDA_VERSION "${MOTLEY_CUDA_VERSION}")
     message(STATUS "CUDA kernels: with ${MOTLEY_NVCC}")
   elseif(MOTLEY_CUDA STREQUAL "ON")
     message(FATAL_ERROR "MOTLEY_CUDA is ON, but no nvcc was found: put it on PATH or set CUDA_HOME")

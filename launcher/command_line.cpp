@@ -10,17 +10,12 @@
 #include "motley/config/table_reader.h"
 #include "motley/launcher/commands.h"
 #include "motley/launcher/options.h"
+#include "motley/launcher/versions.h"
 
 namespace motley {
 namespace {
 
-struct Command {
-  const char* name;
-  const char* summary;
-  int (*run)(const Invocation&);
-};
-
-constexpr std::array<Command, 8> kCommands{{
+constexpr std::array<Command, 11> kCommands{{
     {"run", "profile, plan, train and evaluate: all of it", command_run},
     {"profile", "measure layers and links (under mpirun)", command_profile},
     {"plan", "cut the model into stages for a profile", command_plan},
@@ -29,13 +24,16 @@ constexpr std::array<Command, 8> kCommands{{
     {"train", "train by a plan (under mpirun)", command_train},
     {"evaluate", "score a trained router against baselines", command_evaluate},
     {"show", "print one of Motley's files for a person", command_show},
+    {"config", "print the effective configuration, where each value came from", command_config},
+    {"doctor", "what this machine offers, what is missing and how to get it", command_doctor},
+    {"completion", "print a completion script for bash or zsh", command_completion},
 }};
 
 void print_help() {
   std::cout << "motley: trains one model in pipeline stages across mixed devices and links\n\n"
                "usage: motley COMMAND ... (motley COMMAND --help tells more)\n\n";
   for (const Command& command : kCommands) {
-    std::cout << fmt::format("  {:<10} {}\n", command.name, command.summary);
+    std::cout << fmt::format("  {:<11} {}\n", command.name, command.summary);
   }
   std::cout << "\nexample: motley run configs/quickstart.toml\n";
 }
@@ -47,10 +45,23 @@ void complain(const std::exception& error) {
 
 }  // namespace
 
+std::span<const Command> all_commands() {
+  return kCommands;
+}
+
 std::optional<po::variables_map> parse_options(const Invocation& invocation, const std::string& command,
                                                const std::string& usage, const std::string& example,
                                                po::options_description options, const std::string& positional) {
   options.add_options()("help,h", "print this");
+  if (invocation.describe != nullptr) {
+    for (const auto& option : options.options()) {
+      if (option->long_name() != positional) {
+        invocation.describe->push_back(
+            {option->long_name(), option->description(), option->semantic()->max_tokens() > 0});
+      }
+    }
+    return std::nullopt;
+  }
   po::positional_options_description places;
   if (!positional.empty()) {
     places.add(positional.c_str(), -1);
@@ -89,12 +100,12 @@ int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
       return all.empty() ? 2 : 0;
     }
     if (all.front() == "--version") {
-      std::cout << "motley " << MOTLEY_VERSION << '\n';
+      std::cout << versions();
       return 0;
     }
     for (const Command& command : kCommands) {
       if (all.front() == command.name) {
-        return command.run({argv[0], {all.begin() + 1, all.end()}, registry});
+        return command.run({argv[0], {all.begin() + 1, all.end()}, registry, nullptr});
       }
     }
     std::vector<std::string> known;

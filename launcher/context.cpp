@@ -50,8 +50,8 @@ Pacer pacer_of(const Config& config, int rank) {
   return config.devices.speeds.empty() ? Pacer() : Pacer(config.devices.speeds.at(static_cast<std::size_t>(rank)));
 }
 
-Workload workload_of(const Config& config, const WorkloadRegistry& registry) {
-  return registry.make({config.workload, config.workload_options, {}});
+Workload workload_of(const Config& config, const WorkloadRegistry& registry, std::vector<ConfigKey>* keys) {
+  return registry.make({config.workload, config.workload_options, {}, config.source, keys});
 }
 
 std::string device_type_of(const Config& config, int rank) {

@@ -18,7 +18,9 @@ namespace motley {
 [[nodiscard]] CommOptions comm_options(const Config& config, Seconds deadline);
 [[nodiscard]] SearchOptions search_options(const Config& config);
 [[nodiscard]] Pacer pacer_of(const Config& config, int rank);
-[[nodiscard]] Workload workload_of(const Config& config, const WorkloadRegistry& registry);
+/// Its keys are added to `keys`, if there are any, before its data is read.
+[[nodiscard]] Workload workload_of(const Config& config, const WorkloadRegistry& registry,
+                                   std::vector<ConfigKey>* keys = nullptr);
 /// "cpu" or "cpu@0.4" of this rank.
 [[nodiscard]] std::string device_type_of(const Config& config, int rank);
 /// Throws InputError unless `size` ranks are what [devices] says.

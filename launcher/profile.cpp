@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "motley/base/log.h"
+#include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/on_ranks.h"
 #include "motley/launcher/options.h"
@@ -13,10 +14,10 @@ namespace motley {
 
 int command_profile(const Invocation& invocation) {
   po::options_description options("options");
-  std::string config_file;
+  ConfigArguments arguments;
   std::string out;
-  options.add_options()("config", po::value(&config_file)->required(), "TOML configuration")(
-      "out", po::value(&out), "profile to write (default: RUN_DIRECTORY/profile.json)")(
+  arguments.add_to(options);
+  options.add_options()("out", po::value(&out), "profile to write (default: RUN_DIRECTORY/profile.json)")(
       "json", "print the profile as one JSON object");
   const auto values = parse_options(invocation, "profile", "profile CONFIG [--out FILE]",
                                     "mpirun -n 4 motley profile configs/quickstart.toml", options, "config");
@@ -24,7 +25,7 @@ int command_profile(const Invocation& invocation) {
     return 0;
   }
   SignalWatch signals("motley profile");
-  const Config config = read_config(config_file);
+  const Config config = arguments.read();
   const HostMemory memory = start_device(config);
   const Workload workload = workload_of(config, invocation.registry);
   const auto communicator = connect(comm_options(config, config.profile.deadline));

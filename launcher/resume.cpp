@@ -12,7 +12,7 @@ namespace motley {
 
 nlohmann::json training_settings(const Config& config, const Workload& workload) {
   std::ostringstream options;
-  options << toml::json_formatter(config.workload_options);
+  options << toml::json_formatter(*config.workload_options);
   const TrainConfig& train = config.train;
   return {{"workload", workload.name},
           {"workload_options", nlohmann::json::parse(options.str())},

@@ -7,6 +7,7 @@
 
 #include "motley/base/error.h"
 #include "motley/base/log.h"
+#include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/mpirun.h"
 #include "motley/launcher/options.h"
@@ -107,19 +108,25 @@ std::string stages_in_words(const nlohmann::json& summary) {
 
 int command_run(const Invocation& invocation) {
   po::options_description options("options");
-  std::string config_file;
-  options.add_options()("config", po::value(&config_file)->required(), "TOML configuration")("json",
-                                                                                             "print one JSON object");
-  const auto values =
-      parse_options(invocation, "run", "run CONFIG", "motley run configs/quickstart.toml", options, "config");
+  ConfigArguments arguments;
+  arguments.add_to(options);
+  options.add_options()("json", "print one JSON object");
+  const auto values = parse_options(invocation, "run", "run CONFIG [--set KEY=VALUE]",
+                                    "motley run configs/quickstart.toml", options, "config");
   if (!values) {
     return 0;
   }
-  const Config config = read_config(config_file);
+  const Config config = arguments.read();
+  const auto job = [&](const std::string& command, const std::vector<std::string>& more) {
+    std::vector<std::string> words{command};
+    std::ranges::copy(arguments.words(), std::back_inserter(words));
+    std::ranges::copy(more, std::back_inserter(words));
+    hand_over(invocation, config.devices.ranks, words);
+  };
   const std::filesystem::path& run = config.run_directory;
   std::filesystem::create_directories(run);
   const std::string profile_file = (run / "profile.json").string();
-  hand_over(invocation, config.devices.ranks, {"profile", config_file, "--out", profile_file});
+  job("profile", {"--out", profile_file});
   const Profile profile = read_profile(profile_file);
 
   SearchOptions search = search_options(config);
@@ -134,13 +141,11 @@ int command_run(const Invocation& invocation) {
     const std::filesystem::path directory = run / ("compare-" + planner);
     const std::string file = (directory / "plan.json").string();
     write_plan(file, plan_by(planner, profile, search, false));
-    hand_over(invocation, config.devices.ranks,
-              {"train", config_file, "--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
-               std::to_string(config.compare.steps), "--no-evaluation"});
+    job("train", {"--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
+                  std::to_string(config.compare.steps), "--no-evaluation"});
     rows.push_back({planner, summary_of(directory / "record.jsonl")});
   }
-  hand_over(invocation, config.devices.ranks,
-            {"train", config_file, "--plan", plan_file, "--profile", profile_file, "--run", run.string()});
+  job("train", {"--plan", plan_file, "--profile", profile_file, "--run", run.string()});
   rows.push_back({"motley", summary_of(run / "record.jsonl")});
 
   nlohmann::json result = {{"emulated", config.devices.emulated()}};
@@ -149,7 +154,7 @@ int command_run(const Invocation& invocation) {
   }
   std::string text = in_words(rows, config.devices.emulated()) + compare_losses(rows);
   text += stages_in_words(rows.back().summary);
-  const std::string data = config.workload_options["data"].value_or(std::string("data/mmlu_pro"));
+  const std::string data = (*config.workload_options)["data"].value_or(std::string("data/mmlu_pro"));
   if (config.workload == "router" && data == "synthetic") {
     text += "\nnot evaluated: the data is synthetic, there is no LLM to route to\n";
   } else if (config.workload == "router") {

@@ -9,6 +9,7 @@
 #include "motley/base/error.h"
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
+#include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/on_ranks.h"
 #include "motley/launcher/options.h"
@@ -26,7 +27,7 @@ namespace motley {
 namespace {
 
 struct TrainArguments {
-  std::string config_file;
+  ConfigArguments config;
   std::string plan_file;
   std::string profile_file;
   std::string run_directory;
@@ -219,9 +220,9 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
 int command_train(const Invocation& invocation) {
   po::options_description options("options");
   TrainArguments arguments;
-  options.add_options()("config", po::value(&arguments.config_file)->required(), "TOML configuration")(
-      "plan", po::value(&arguments.plan_file)->required(), "plan.json")("profile", po::value(&arguments.profile_file),
-                                                                        "profile.json the plan was made for, checked")(
+  arguments.config.add_to(options);
+  options.add_options()("plan", po::value(&arguments.plan_file)->required(), "plan.json")(
+      "profile", po::value(&arguments.profile_file), "profile.json the plan was made for, checked")(
       "run", po::value(&arguments.run_directory),
       "folder for record, weights and predictions (default: run_directory)")(
       "steps", po::value(&arguments.steps), "stop after so many steps; the learning rate still follows train.steps")(
@@ -244,7 +245,7 @@ int command_train(const Invocation& invocation) {
   arguments.json = values->contains("json");
   arguments.evaluation = !values->contains("no-evaluation");
   SignalWatch signals("motley train");
-  const Config config = read_config(arguments.config_file);
+  const Config config = arguments.config.read();
   HostMemory memory = start_device(config);
   const Workload workload = workload_of(config, invocation.registry);
   const auto communicator = connect(comm_options(config, config.comm.deadline));

@@ -38,7 +38,7 @@ Spread spread(std::vector<double> values) {
 }
 
 void measure(const std::string& name, const std::string& keys, std::int64_t samples, int rounds) {
-  const Workload workload = builtin_workloads().make({.name = name, .options = toml::parse(keys), .folder = {}});
+  const Workload workload = builtin_workloads().make({.name = name, .options = workload_options(keys), .folder = {}});
   Stage stage(workload, 0, static_cast<int>(workload.layers.size()), {}, 1, {});
   const auto chosen = samples_of_step(1, 0, samples, workload.data->size(Split::Train));
   const Fields fields = workload.data->fetch(stage.reads(), Split::Train, chosen);

@@ -98,4 +98,7 @@ class Communicator {
 /// own.
 [[nodiscard]] std::vector<std::unique_ptr<Communicator>> connect_in_process(int size, const CommOptions& options);
 
+/// Of the MPI library this process runs on, e.g. "Open MPI v4.1.4". Works before MPI is started.
+[[nodiscard]] std::string mpi_version();
+
 }  // namespace motley

@@ -3,35 +3,37 @@
 #include <toml++/toml.h>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "motley/base/units.h"
+#include "motley/config/table_reader.h"
 
 namespace motley {
 
-/// [train]
+/// [train]. What a key means and may be stands where config.cpp reads it; `motley config` prints it.
 struct TrainConfig {
-  std::int64_t steps = 100;         ///< optimiser steps
-  std::int64_t global_batch = 256;  ///< samples a step
-  std::uint64_t seed = 1;           ///< of weights, data order and dropout
-  std::string optimizer = "adamw";  ///< "adamw" or "sgd"
+  std::int64_t steps = 100;
+  std::int64_t global_batch = 256;
+  std::uint64_t seed = 1;
+  std::string optimizer = "adamw";
   double learning_rate = 1e-3;
   double weight_decay = 0.01;
-  double beta1 = 0.9;      ///< adamw only, of the mean
-  double beta2 = 0.999;    ///< adamw only, of the mean square
-  double momentum = 0.0;   ///< sgd only
-  double clip_norm = 1.0;  ///< of the whole model's gradient; 0: no clipping
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double momentum = 0.0;
+  double clip_norm = 1.0;
   std::int64_t warmup_steps = 0;
-  double min_rate_ratio = 0.0;  ///< cosine decay ends at this share of the rate
+  double min_rate_ratio = 0.0;
 };
 
 /// [profile]
 struct ProfileConfig {
   std::vector<std::int64_t> micro_batch_sizes = {8, 16, 32, 64};
-  std::int64_t repeats = 7;   ///< timed repeats per layer and size; medians are kept
-  double noise_limit = 0.15;  ///< a layer whose spread exceeds this is measured again, then reported
-  Seconds deadline{300.0};    ///< no wait while profiling is longer: ranks wait while another measures alone
+  std::int64_t repeats = 7;
+  double noise_limit = 0.15;
+  Seconds deadline{300.0};
 };
 
 /// [plan]
@@ -42,29 +44,29 @@ struct PlanConfig {
 
 /// [comm]
 struct CommConfig {
-  std::string transport = "tcp";  ///< "tcp" or "mpi"
-  Seconds deadline{10.0};         ///< no wait is longer
+  std::string transport = "tcp";
+  Seconds deadline{10.0};
 };
 
 /// [devices]: what each rank is. Empty lists: the machine as it is.
 struct DevicesConfig {
   int ranks = 1;
-  std::int64_t memory_mb = 2048;  ///< cap of each rank's allocator
-  std::vector<double> speeds;     ///< emulated share of a core for each rank; empty: not emulated
-  double link_mbit = 0.0;         ///< emulated rate of every directed link; 0: as it is
-  double link_latency_ms = 0.0;   ///< emulated latency, with link_mbit
+  std::int64_t memory_mb = 2048;
+  std::vector<double> speeds;
+  double link_mbit = 0.0;
+  double link_latency_ms = 0.0;
   [[nodiscard]] bool emulated() const { return !speeds.empty() || link_mbit > 0; }
 };
 
 /// [checkpoint]
 struct CheckpointConfig {
-  std::int64_t every = 0;  ///< steps between checkpoints; 0: none but the one of an orderly stop
-  std::int64_t keep = 2;   ///< complete ones that stay
+  std::int64_t every = 0;
+  std::int64_t keep = 2;
 };
 
 /// [compare]: what `motley run` measures beside the plan.
 struct CompareConfig {
-  std::vector<std::string> planners;  ///< e.g. ["uniform", "single"]: trained for `steps`, losses compared
+  std::vector<std::string> planners;
   std::int64_t steps = 8;
 };
 
@@ -73,7 +75,8 @@ struct Config {
   std::string source;
   std::filesystem::path run_directory = "run";
   std::string workload = "router";
-  toml::table workload_options;  ///< [workload_options]'s keys, read by the workload itself
+  /// [workload_options]'s keys, read by the workload itself. Shared: a copy of a table forgets its lines.
+  std::shared_ptr<const toml::table> workload_options;
   TrainConfig train;
   ProfileConfig profile;
   PlanConfig plan;
@@ -81,10 +84,13 @@ struct Config {
   DevicesConfig devices;
   CheckpointConfig checkpoint;
   CompareConfig compare;
+  std::vector<ConfigKey> keys;  ///< all of them but the workload's, in the order they are read
 };
 
-/// Throws InputError naming file, line and key, what was found and what was expected.
-[[nodiscard]] Config read_config(const std::filesystem::path& file);
-[[nodiscard]] Config parse_config(std::string_view text, const std::string& source);
+/// `assignments` are TOML, "train.steps = 100" (a value that is not TOML is taken for a string), and overrule the text.
+/// Throws InputError naming file and line or assignment, key, what was found and what was expected.
+[[nodiscard]] Config read_config(const std::filesystem::path& file, const std::vector<std::string>& assignments = {});
+[[nodiscard]] Config parse_config(std::string_view text, const std::string& source,
+                                  const std::vector<std::string>& assignments = {});
 
 }  // namespace motley

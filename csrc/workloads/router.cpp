@@ -161,31 +161,28 @@ std::vector<float> log_odds(const RouterData& data) {
 }  // namespace
 
 Workload make_router(const WorkloadConfig& config) {
-  TableReader options(config.options, config.source, "workload_options");
-  const std::string data = options.text("data", "data/mmlu_pro");
-  std::shared_ptr<const RouterData> source;
+  TableReader options = config.reader();
+  const std::string data = options.text("data", "data/mmlu_pro", "folder of figures, or \"synthetic\"");
+  SyntheticRouterOptions synthetic;
   if (data == "synthetic") {
-    const SyntheticRouterOptions defaults;
-    SyntheticRouterOptions synthetic;
-    synthetic.embedding = options.integer("embedding", defaults.embedding, 1, 1 << 16);
-    synthetic.models = options.integer("models", defaults.models, 1, 1 << 12);
-    synthetic.samples = options.integer("samples", defaults.samples, 1, 1 << 24);
-    synthetic.seed = static_cast<std::uint64_t>(options.integer("data_seed", 1, 0, 1LL << 62));
-    source = synthetic_router_data(synthetic);
-  } else {
-    source = read_router_data(config.folder / data);
+    synthetic.embedding = options.integer("embedding", synthetic.embedding, 1, 1 << 16, "width of an embedding");
+    synthetic.models = options.integer("models", synthetic.models, 1, 1 << 12, "LLMs to route among");
+    synthetic.samples = options.integer("samples", synthetic.samples, 1, 1 << 24, "of the training split");
+    synthetic.seed = static_cast<std::uint64_t>(options.integer("data_seed", 1, 0, 1LL << 62, "of the data"));
   }
   Shape shape{};
+  shape.width = options.integer("width", 512, 1, 1 << 16, "of the residual tower");
+  shape.hidden = options.integer("hidden", 4 * shape.width, 1, 1 << 18, "units inside a block");
+  shape.blocks = options.integer("blocks", 8, 0, 10000, "residual blocks, a layer each");
+  shape.dropout = options.number("dropout", 0.1, 0.0, 0.99, "inside blocks");
+  shape.input_dropout = options.number("input_dropout", 0.0, 0.0, 0.99, "of embeddings");
+  shape.length_weight = options.number("length_weight", 1.0, 0.0, 1e6, "of the output-length loss");
+  options.finish();
+  const std::shared_ptr<const RouterData> source =
+      data == "synthetic" ? synthetic_router_data(synthetic) : read_router_data(config.folder / data);
   shape.embedding = source->embedding_width();
   shape.models = source->models();
-  shape.width = options.integer("width", 512, 1, 1 << 16);
-  shape.hidden = options.integer("hidden", 4 * shape.width, 1, 1 << 18);
-  shape.blocks = options.integer("blocks", 8, 0, 10000);
-  shape.dropout = options.number("dropout", 0.1, 0.0, 0.99);
-  shape.input_dropout = options.number("input_dropout", 0.0, 0.0, 0.99);
-  shape.length_weight = options.number("length_weight", 1.0, 0.0, 1e6);
   shape.prior = log_odds(*source);
-  options.finish();
 
   Workload workload{config.name, {std::make_shared<RouterInput>(shape)}, source};
   for (std::int64_t i = 0; i < shape.blocks; ++i) {

@@ -206,15 +206,15 @@ class MarkovText final : public DataSource {
 }  // namespace
 
 Workload make_transformer(const WorkloadConfig& config) {
-  TableReader options(config.options, config.source, "workload_options");
+  TableReader options = config.reader();
   Shape shape{};
-  shape.width = options.integer("width", 256, 1, 1 << 16);
-  shape.heads = options.integer("heads", 4, 1, 1 << 10);
-  shape.blocks = options.integer("blocks", 4, 0, 10000);
-  shape.sequence = options.integer("sequence", 64, 1, 1 << 20);
-  shape.vocabulary = options.integer("vocabulary", 256, 2, 1 << 24);
-  const std::int64_t samples = options.integer("samples", 4096, 1, 1LL << 40);
-  const auto seed = static_cast<std::uint64_t>(options.integer("data_seed", 1, 0, 1LL << 62));
+  shape.width = options.integer("width", 256, 1, 1 << 16, "of the model");
+  shape.heads = options.integer("heads", 4, 1, 1 << 10, "of attention, a divisor of width");
+  shape.blocks = options.integer("blocks", 4, 0, 10000, "decoder blocks, a layer each");
+  shape.sequence = options.integer("sequence", 64, 1, 1 << 20, "tokens a sample");
+  shape.vocabulary = options.integer("vocabulary", 256, 2, 1 << 24, "token kinds");
+  const std::int64_t samples = options.integer("samples", 4096, 1, 1LL << 40, "of the training split");
+  const auto seed = static_cast<std::uint64_t>(options.integer("data_seed", 1, 0, 1LL << 62, "of the data"));
   options.finish();
   if (shape.width % shape.heads != 0) {
     throw InputError::of("workload transformer: heads = {}: expected a divisor of width = {}", shape.heads,

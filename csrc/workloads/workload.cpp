@@ -23,6 +23,10 @@ std::vector<Boundary> boundaries_of(const Workload& workload) {
   return boundaries;
 }
 
+std::shared_ptr<const toml::table> workload_options(std::string_view toml) {
+  return std::make_shared<toml::table>(toml::parse(toml));
+}
+
 void WorkloadRegistry::add(const std::string& name, Factory factory) {
   if (!factories_.emplace(name, std::move(factory)).second) {
     throw InputError::of("workload \"{}\" is registered twice", name);
@@ -32,7 +36,9 @@ void WorkloadRegistry::add(const std::string& name, Factory factory) {
 Workload WorkloadRegistry::make(const WorkloadConfig& config) const {
   const auto found = factories_.find(config.name);
   if (found == factories_.end()) {
-    throw InputError::of("unknown workload \"{}\", expected one of: {}", config.name, fmt::join(names(), ", "));
+    const std::string near = nearest(config.name, names());
+    throw InputError::of("{}: unknown workload \"{}\", expected one of {}{}", config.source, config.name,
+                         fmt::join(names(), ", "), near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
   }
   return found->second(config);
 }

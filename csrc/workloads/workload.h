@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "motley/config/table_reader.h"
 #include "motley/workloads/data_order.h"
 #include "motley/workloads/layer.h"
 
@@ -49,10 +50,17 @@ struct Workload {
 /// Which workload, and its own keys.
 struct WorkloadConfig {
   std::string name;
-  toml::table options;
+  std::shared_ptr<const toml::table> options = std::make_shared<toml::table>();
   std::filesystem::path folder;  ///< that relative paths in `options` start from; empty: the working directory
   std::string source = "workload options";  ///< heads messages about `options`: the file they came from
+  std::vector<ConfigKey>* keys = nullptr;   ///< gets the keys as they take effect, before any data is read
+
+  /// To read `options` with.
+  [[nodiscard]] TableReader reader() const { return {*options, source, "workload_options", keys}; }
 };
+
+/// Options from TOML text. Throws toml::parse_error.
+[[nodiscard]] std::shared_ptr<const toml::table> workload_options(std::string_view toml);
 
 /// Workloads by name. A value: a program that adds its own starts from builtin_workloads() and hands its registry on.
 class WorkloadRegistry {

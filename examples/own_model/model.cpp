@@ -129,13 +129,13 @@ class Head final : public motley::Layer {
 }  // namespace
 
 motley::Workload make_shapes(const motley::WorkloadConfig& config) {
-  motley::TableReader options(config.options, config.source, "workload_options");
+  motley::TableReader options = config.reader();
   Shape shape{};
-  shape.channels = options.integer("channels", 16, 4, 4096);
-  shape.side = options.integer("side", 16, 8, 1024);
-  const std::int64_t blocks = options.integer("blocks", 4, 0, 1000);
-  const std::int64_t samples = options.integer("samples", 4000, 1, 1LL << 40);
-  const double noise = options.number("noise", 0.5, 0.0, 100.0);
+  shape.channels = options.integer("channels", 16, 4, 4096, "of a block, a multiple of 4");
+  shape.side = options.integer("side", 16, 8, 1024, "of the square images, pixels");
+  const std::int64_t blocks = options.integer("blocks", 4, 0, 1000, "a layer each");
+  const std::int64_t samples = options.integer("samples", 4000, 1, 1LL << 40, "of the training split");
+  const double noise = options.number("noise", 0.5, 0.0, 100.0, "standard deviation, of pixels");
   options.finish();
   if (shape.channels % 4 != 0) {
     throw motley::InputError::of("{}: workload_options.channels: found {}, expected a multiple of 4", config.source,

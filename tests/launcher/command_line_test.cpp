@@ -1,6 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
 #include "program.h"
 
 namespace motley {
@@ -13,7 +18,8 @@ using testing::StartsWith;
 TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
   const Outcome all = motley_program("--help");
   EXPECT_EQ(all.exit_code, 0);
-  for (const std::string command : {"run", "profile", "plan", "import", "simulate", "train", "evaluate", "show"}) {
+  for (const std::string command : {"run", "profile", "plan", "import", "simulate", "train", "evaluate", "show",
+                                    "config", "doctor", "completion"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + command)) << all.out;
     const Outcome one = motley_program(command + " --help");
     EXPECT_EQ(one.exit_code, 0) << one.err;
@@ -61,6 +67,87 @@ TEST(CommandLine, AWrongConfigurationIsRefusedBeforeAnythingStarts) {
   const Outcome outcome = motley_program("run " + (folder / "c.toml").string());
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("c.toml"), HasSubstr("lerning_rate"), HasSubstr("learning_rate")));
+}
+
+TEST(CommandLine, AnUnknownPlannerOfAConfigurationIsRefusedWithTheNearest) {
+  const Outcome outcome = motley_program("run configs/quickstart.toml --set plan.planner=exakt");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("plan.planner: found \"exakt\""), HasSubstr("did you mean \"exact\"?")));
+}
+
+TEST(CommandLine, ConfigPrintsWhatTakesEffectAndTheOutputIsAConfigurationAgain) {
+  const TemporaryFolder folder;
+  const Outcome printed = motley_program("config configs/quickstart.toml --set train.steps=5");
+  EXPECT_EQ(printed.exit_code, 0) << printed.err;
+  EXPECT_THAT(printed.out,
+              AllOf(HasSubstr("steps = 5"), HasSubstr("--set train.steps=5"), HasSubstr("configs/quickstart.toml:"),
+                    HasSubstr("[workload_options]\n"), HasSubstr("; default")));
+  write_text(folder / "again.toml", printed.out);
+  const auto values = [](const std::string& arguments) {
+    std::map<std::string, std::string> by_key;
+    for (const auto& key : nlohmann::json::parse(motley_program("config --json " + arguments).out)) {
+      by_key[key.at("key")] = key.at("value");
+    }
+    return by_key;
+  };
+  const auto before = values("configs/quickstart.toml --set train.steps=5");
+  EXPECT_GT(before.size(), 30U);
+  EXPECT_EQ(values((folder / "again.toml").string()), before);
+}
+
+TEST(CommandLine, ConfigTellsTheKeysEvenWhereTheDataIsMissing) {
+  const Outcome outcome = motley_program("config --set workload_options.data=nowhere");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.out, HasSubstr("data = \"nowhere\""));
+  EXPECT_THAT(outcome.err, HasSubstr("nowhere"));
+}
+
+TEST(CommandLine, VersionNamesWhatWasCompiledIn) {
+  const Outcome outcome = motley_program("--version");
+  EXPECT_EQ(outcome.exit_code, 0);
+  for (const std::string part : {"motley ", "LibTorch ", "MPI ", "CUDA ", "NCCL ", "transports "}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+}
+
+TEST(CommandLine, DoctorFindsThisMachineComplete) {
+  const Outcome outcome = motley_program("doctor --json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out;
+  const auto report = nlohmann::json::parse(outcome.out);
+  EXPECT_TRUE(report.at("complete").get<bool>());
+  std::vector<std::string> topics;
+  for (const auto& finding : report.at("findings")) {
+    topics.push_back(finding.at("topic"));
+  }
+  EXPECT_THAT(topics, testing::IsSupersetOf({"cores", "memory", "mpirun", "network", "GPUs"}));
+  EXPECT_THAT(motley_program("doctor").out, HasSubstr("This machine can run"));
+}
+
+TEST(CommandLine, DoctorSaysHowToGetWhatIsMissing) {
+  const Outcome outcome = motley_program("doctor", "PATH=/nowhere");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("MISSING  mpirun"), HasSubstr("apt-get install openmpi-bin")));
+}
+
+TEST(CommandLine, CompletionOffersCommandsAndTheOptionsOfEach) {
+  const TemporaryFolder folder;
+  const Outcome script = motley_program("completion bash");
+  ASSERT_EQ(script.exit_code, 0) << script.err;
+  write_text(folder / "completion.bash", script.out);
+  const auto offered = [&](const std::string& words) {
+    write_text(folder / "ask.bash",
+               "source " + (folder / "completion.bash").string() + "\nCOMP_WORDS=(" + words +
+                   ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_motley\necho \"${COMPREPLY[*]}\"\n");
+    return shell("bash " + (folder / "ask.bash").string()).out;
+  };
+  EXPECT_EQ(offered("motley tr"), "train\n");
+  EXPECT_EQ(offered("motley train --pl"), "--plan\n");
+  EXPECT_EQ(offered("mpirun -n 4 motley simulate --tra"), "--trace\n");
+  const Outcome zsh = motley_program("completion zsh");
+  EXPECT_THAT(zsh.out, AllOf(StartsWith("#compdef motley"), HasSubstr("'--plan[plan.json]:value:_files'")));
+  const Outcome other = motley_program("completion fish");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, HasSubstr("found shell \"fish\", expected bash or zsh"));
 }
 
 }  // namespace

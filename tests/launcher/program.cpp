@@ -10,7 +10,6 @@
 #include <stdexcept>
 
 namespace motley {
-namespace {
 
 Outcome shell(const std::string& command) {
   const TemporaryFolder folder;
@@ -22,10 +21,8 @@ Outcome shell(const std::string& command) {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(out), text_of(err)};
 }
 
-}  // namespace
-
-Outcome motley_program(const std::string& arguments) {
-  return shell(fmt::format("'{}' {}", MOTLEY_PROGRAM, arguments));
+Outcome motley_program(const std::string& arguments, const std::string& environment) {
+  return shell(fmt::format("env {} '{}' {}", environment, MOTLEY_PROGRAM, arguments));
 }
 
 Outcome motley_on_ranks(int ranks, const std::string& arguments) {

@@ -11,8 +11,11 @@ struct Outcome {
   std::string err;
 };
 
-/// `motley ARGUMENTS` by a shell in the source folder, at most two minutes.
-[[nodiscard]] Outcome motley_program(const std::string& arguments);
+/// `command` by a shell in the source folder, at most two minutes.
+[[nodiscard]] Outcome shell(const std::string& command);
+
+/// `motley ARGUMENTS`, in an environment with these changes ("NAME=VALUE").
+[[nodiscard]] Outcome motley_program(const std::string& arguments, const std::string& environment = "");
 
 /// The same on `ranks` ranks under plain mpirun.
 [[nodiscard]] Outcome motley_on_ranks(int ranks, const std::string& arguments);

@@ -28,7 +28,7 @@ HostMemory counting() {
 }
 
 Workload make(const std::string& name, const std::string& keys) {
-  return builtin_workloads().make({.name = name, .options = toml::parse(keys), .folder = {}});
+  return builtin_workloads().make({.name = name, .options = workload_options(keys), .folder = {}});
 }
 
 Workload router() {

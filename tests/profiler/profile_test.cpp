@@ -12,11 +12,11 @@ namespace {
 
 TEST(Measure, GivesACompleteProfileThatReadsBackFromItsFile) {
   const HostMemory memory = HostMemory::install();
-  const Workload workload =
-      builtin_workloads().make({.name = "router",
-                                .options = toml::parse("data = \"synthetic\"\nsamples = 64\nwidth = 16\nhidden = 16"
-                                                       "\nblocks = 2"),
-                                .folder = {}});
+  const Workload workload = builtin_workloads().make(
+      {.name = "router",
+       .options = workload_options("data = \"synthetic\"\nsamples = 64\nwidth = 16\nhidden = 16"
+                                   "\nblocks = 2"),
+       .folder = {}});
   Profile profile;
   std::vector<std::string> phases;
   run_ranks(1, with_deadline(20), [&](Communicator& communicator) {
@@ -57,8 +57,8 @@ TEST(Measure, TellsWhatStaysTooNoisyToTrust) {
   const HostMemory memory = HostMemory::install();
   const Workload workload =
       builtin_workloads().make({.name = "router",
-                                .options = toml::parse("data = \"synthetic\"\nsamples = 64\nwidth = 8\nhidden = 8"
-                                                       "\nblocks = 1"),
+                                .options = workload_options("data = \"synthetic\"\nsamples = 64\nwidth = 8\nhidden = 8"
+                                                            "\nblocks = 1"),
                                 .folder = {}});
   Profile profile;
   bool again = false;

@@ -114,8 +114,8 @@ TEST_F(CheckpointTest, WithoutAManifestTheOneBeforeCounts) {
 /// A checkpoint of one step of a network small enough to damage everywhere.
 Workload tiny_router() {
   return builtin_workloads().make({.name = "router",
-                                   .options = toml::parse("data = \"synthetic\"\nsamples = 40\nembedding = 4\n"
-                                                          "models = 2\nwidth = 4\nhidden = 4\nblocks = 1"),
+                                   .options = workload_options("data = \"synthetic\"\nsamples = 40\nembedding = 4\n"
+                                                               "models = 2\nwidth = 4\nhidden = 4\nblocks = 1"),
                                    .folder = {}});
 }
 
@@ -161,7 +161,8 @@ TEST_F(CheckpointTest, ALayerOfAnotherModelIsRefusedByFileAndTensor) {
   (void)train_some(small_router(), one_f_one_b(2, kMicroBatches), 0, 1, 1);
   const Workload other = builtin_workloads().make(
       {.name = "router",
-       .options = toml::parse("data = \"synthetic\"\nsamples = 60\nembedding = 20\nmodels = 5\nwidth = 16\nblocks = 4"),
+       .options =
+           workload_options("data = \"synthetic\"\nsamples = 60\nembedding = 20\nmodels = 5\nwidth = 16\nblocks = 4"),
        .folder = {}});
   const OwnStages own(other, even_cuts(other, 1), {0}, 0);
   try {

@@ -12,7 +12,7 @@ namespace motley {
 namespace {
 
 Workload make(const std::string& name, const std::string& keys) {
-  return builtin_workloads().make({.name = name, .options = toml::parse(keys), .folder = {}});
+  return builtin_workloads().make({.name = name, .options = workload_options(keys), .folder = {}});
 }
 
 }  // namespace

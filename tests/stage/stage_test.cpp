@@ -18,7 +18,7 @@ constexpr int kMicroBatchSize = 4;
 
 Workload make(const std::string& name, const std::string& keys) {
   at::set_num_threads(1);
-  return builtin_workloads().make({.name = name, .options = toml::parse(keys), .folder = {}});
+  return builtin_workloads().make({.name = name, .options = workload_options(keys), .folder = {}});
 }
 
 Workload router() {

@@ -10,7 +10,7 @@ namespace motley {
 namespace {
 
 Workload make(const std::string& name, const std::string& keys) {
-  return builtin_workloads().make({.name = name, .options = toml::parse(keys), .folder = MOTLEY_SOURCE_DIR});
+  return builtin_workloads().make({.name = name, .options = workload_options(keys), .folder = MOTLEY_SOURCE_DIR});
 }
 
 template <typename Call>

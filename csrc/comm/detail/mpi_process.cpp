@@ -1,4 +1,5 @@
 #include "motley/comm/detail/mpi_process.h"
+#include "motley/comm/communicator.h"
 
 #include <mpi.h>
 
@@ -47,6 +48,14 @@ MpiProcess::MpiProcess() {
 MpiProcess::~MpiProcess() {
   if (std::uncaught_exceptions() > 0 || (run_ && run_->failed())) run_failed = true;
   --holds;
+}
+
+std::string mpi_version() {
+  std::string text(MPI_MAX_LIBRARY_VERSION_STRING, '\0');
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  text.resize(static_cast<std::size_t>(length));
+  return text.substr(0, text.find_first_of(",\n"));
 }
 
 }  // namespace motley

@@ -1,0 +1,49 @@
+#include "motley/launcher/config_arguments.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "motley/base/error.h"
+#include "motley/config/table_reader.h"
+#include "motley/partitioner/search.h"
+
+namespace motley {
+namespace {
+
+void expect_planner(const std::string& planner, const std::string& source, const std::string& key) {
+  const std::vector<std::string> known = planner_names();
+  if (std::ranges::find(known, planner) == known.end()) {
+    const std::string near = nearest(planner, known);
+    throw InputError::of("{}: {}: found \"{}\", expected one of {}{}", source, key, planner, fmt::join(known, ", "),
+                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+  }
+}
+
+}  // namespace
+
+void ConfigArguments::add_to(po::options_description& options, bool required) {
+  auto* value = po::value(&file);
+  options.add_options()("config", required ? value->required() : value, "TOML configuration")(
+      "set", po::value(&assignments)->composing()->value_name("KEY=VALUE"),
+      "overrules the configuration, e.g. train.steps=100; may be repeated");
+}
+
+Config ConfigArguments::read() const {
+  Config config = file.empty() ? parse_config("", "defaults", assignments) : read_config(file, assignments);
+  expect_planner(config.plan.planner, config.source, "plan.planner");
+  for (const std::string& planner : config.compare.planners) {
+    expect_planner(planner, config.source, "compare.planners");
+  }
+  return config;
+}
+
+std::vector<std::string> ConfigArguments::words() const {
+  std::vector<std::string> words{file};
+  for (const std::string& assignment : assignments) {
+    words.insert(words.end(), {"--set", assignment});
+  }
+  return words;
+}
+
+}  // namespace motley

@@ -17,6 +17,7 @@
 #include "motley/launcher/resume.h"
 #include "motley/launcher/simulated_events.h"
 #include "motley/launcher/training_record.h"
+#include "motley/plan/features.h"
 #include "motley/plan/files.h"
 #include "motley/runtime/checkpointer.h"
 #include "motley/runtime/executor.h"
@@ -40,19 +41,10 @@ struct TrainArguments {
   std::int64_t checkpoint_every = -1;  // as configured
 };
 
-/// Rank of each stage; what this engine cannot run yet is refused by name.
-std::vector<int> ranks_of(const Plan& plan, const std::string& source) {
+/// Rank of each stage.
+std::vector<int> ranks_of(const Plan& plan) {
   std::vector<int> ranks;
-  for (int s = 0; s < plan.stage_count(); ++s) {
-    const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
-    if (stage.replicas.size() != 1) {
-      throw InputError::of("{}: stages[{}]: found {} replicas, this engine runs one device a stage", source, s,
-                           stage.replicas.size());
-    }
-    if (stage.recompute || stage.wire != "float32") {
-      throw InputError::of("{}: stages[{}]: found {}, this engine runs stages without recomputation and float32 edges",
-                           source, s, stage.recompute ? "recompute" : "wire " + stage.wire);
-    }
+  for (const StagePlan& stage : plan.stages) {
     ranks.push_back(stage.replicas.front().device);
   }
   return ranks;
@@ -124,7 +116,8 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     profile = read_profile(arguments.profile_file);
   }
   check_plan(plan, arguments, config, profile, rank == 0);
-  const std::vector<int> ranks = ranks_of(plan, arguments.plan_file);
+  expect_runnable(plan, arguments.plan_file);
+  const std::vector<int> ranks = ranks_of(plan);
   const std::filesystem::path directory =
       arguments.run_directory.empty() ? config.run_directory : std::filesystem::path(arguments.run_directory);
 

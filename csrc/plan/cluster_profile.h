@@ -4,33 +4,9 @@
 #include <vector>
 
 #include "motley/base/units.h"
+#include "motley/plan/transfer_curve.h"
 
 namespace motley {
-
-/// Time of a message on a directed link as a function of its size: straight lines between measured points. Below the
-/// first point the first time holds; beyond the last the slope of the last two points goes on (a single point: its
-/// rate).
-class TransferCurve {
- public:
-  struct Point {
-    Bytes bytes;
-    Seconds time;
-    friend bool operator==(const Point&, const Point&) = default;
-  };
-
-  TransferCurve() = default;
-  /// `points` ascending in bytes and non-descending in time, at least one. Throws InputError otherwise.
-  explicit TransferCurve(std::vector<Point> points);
-  /// latency + bytes / rate.
-  TransferCurve(Seconds latency, BytesPerSecond rate);
-
-  /// O(log points). Zero for no bytes.
-  [[nodiscard]] Seconds time(Bytes bytes) const;
-  [[nodiscard]] const std::vector<Point>& points() const { return points_; }
-
- private:
-  std::vector<Point> points_;
-};
 
 /// One rank's device.
 struct Device {
@@ -39,6 +15,14 @@ struct Device {
   std::string type;  ///< key into ModelProfile::devices
   Bytes memory;      ///< what Motley may use
   double usd_per_hour = 0.0;
+};
+
+/// What the devices of a host share. A rate of 0: not known, or never the limit.
+struct Host {
+  std::string name;  ///< as in Device::host
+  std::string zone;
+  BytesPerSecond send;     ///< of all messages together that leave for other hosts
+  BytesPerSecond receive;  ///< of all that arrive from other hosts
 };
 
 /// Time of one sum of float32 gradients over a group of devices, by the bytes each of them has.
@@ -50,12 +34,13 @@ struct AllReduce {
 /// Devices and the directed links between them. links[i][j] carries from i to j; the diagonal is unused.
 struct ClusterProfile {
   std::vector<Device> devices;
-  std::vector<std::vector<TransferCurve>> links;
-  std::vector<AllReduce> all_reduce;  ///< of those groups that were measured; may be empty
-  Seconds action_overhead;            ///< engine time per action, beside the layers' own
-  Seconds norm_exchange;              ///< one all-gather of clip norms over all ranks
-  bool emulated = false;              ///< speeds or rates were kept by pacing, so every output says so
-  std::string note;                   ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
+  std::vector<Host> hosts;  ///< of those of which more is known than which devices they have; may be empty
+  std::vector<std::vector<TransferCurve>> links;  ///< a message that has the link for itself
+  std::vector<AllReduce> all_reduce;              ///< of those groups that were measured; may be empty
+  Seconds action_overhead;                        ///< engine time per action, beside the layers' own
+  Seconds norm_exchange;                          ///< one all-gather of clip norms over all ranks
+  bool emulated = false;                          ///< speeds or rates were kept by pacing, so every output says so
+  std::string note;                               ///< what a reader must know, e.g. "too noisy: rank 2 spread 14 %"
 
   [[nodiscard]] int size() const { return static_cast<int>(devices.size()); }
 };

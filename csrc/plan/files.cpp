@@ -88,6 +88,52 @@ DeviceTimes times_from(const JsonField& field) {
   return times;
 }
 
+json points_of(const TransferCurve& curve) {
+  json points = json::array();
+  for (const TransferCurve::Point& point : curve.points()) {
+    points.push_back({point.bytes.value, point.time.value});
+  }
+  return points;
+}
+
+TransferCurve curve_from(const JsonField& field) {
+  std::vector<TransferCurve::Point> points;
+  for (const JsonField& item : field.items()) {
+    const std::vector<JsonField> pair = item.items();
+    if (pair.size() != 2) {
+      item.fail("[bytes, seconds]");
+    }
+    points.push_back({pair[0].bytes(), pair[1].seconds()});
+  }
+  try {
+    return points.empty() ? TransferCurve() : TransferCurve(std::move(points));
+  } catch (const InputError& error) {
+    throw InputError::of("{}: {}", field.name(), error.what());
+  }
+}
+
+json to_json(const DeviceTable& table) {
+  json result = {{"alone", to_json(table.alone)}, {"busy", to_json(table.busy)}};
+  for (const auto& [wire, codec] : table.codecs) {
+    result["codecs"][wire] = {{"encode", points_of(codec.encode)}, {"decode", points_of(codec.decode)}};
+  }
+  return result;
+}
+
+DeviceTable table_from(const JsonField& field) {
+  field.allow_only({"alone", "busy", "codecs"});
+  DeviceTable table{times_from(field.at("alone")), times_from(field.at("busy")), {}};
+  if (field.has("codecs")) {
+    const JsonField codecs = field.at("codecs");
+    for (const std::string& wire : codecs.keys()) {
+      const JsonField codec = codecs.at(wire);
+      codec.allow_only({"encode", "decode"});
+      table.codecs[wire] = {curve_from(codec.at("encode")), curve_from(codec.at("decode"))};
+    }
+  }
+  return table;
+}
+
 json to_json(const ModelProfile& model) {
   json layers = json::array();
   for (const LayerProfile& layer : model.layers) {
@@ -108,7 +154,7 @@ json to_json(const ModelProfile& model) {
   }
   json devices = json::object();
   for (const auto& [type, table] : model.devices) {
-    devices[type] = {{"alone", to_json(table.alone)}, {"busy", to_json(table.busy)}};
+    devices[type] = to_json(table);
   }
   return {{"name", model.name},
           {"layers", std::move(layers)},
@@ -145,19 +191,9 @@ ModelProfile model_from(const JsonField& field) {
   }
   const JsonField devices = field.at("devices");
   for (const std::string& type : devices.keys()) {
-    const JsonField table = devices.at(type);
-    table.allow_only({"alone", "busy"});
-    model.devices[type] = {times_from(table.at("alone")), times_from(table.at("busy"))};
+    model.devices[type] = table_from(devices.at(type));
   }
   return model;
-}
-
-json points_of(const TransferCurve& curve) {
-  json points = json::array();
-  for (const TransferCurve::Point& point : curve.points()) {
-    points.push_back({point.bytes.value, point.time.value});
-  }
-  return points;
 }
 
 json to_json(const ClusterProfile& cluster) {
@@ -181,39 +217,39 @@ json to_json(const ClusterProfile& cluster) {
   for (const AllReduce& group : cluster.all_reduce) {
     all_reduce.push_back({{"devices", group.devices}, {"time", points_of(group.time)}});
   }
-  return {{"devices", std::move(devices)},
-          {"links", std::move(links)},
-          {"all_reduce", std::move(all_reduce)},
-          {"action_overhead_s", cluster.action_overhead.value},
-          {"norm_exchange_s", cluster.norm_exchange.value},
-          {"emulated", cluster.emulated},
-          {"note", cluster.note}};
-}
-
-TransferCurve curve_from(const JsonField& field) {
-  std::vector<TransferCurve::Point> points;
-  for (const JsonField& item : field.items()) {
-    const std::vector<JsonField> pair = item.items();
-    if (pair.size() != 2) {
-      item.fail("[bytes, seconds]");
-    }
-    points.push_back({pair[0].bytes(), pair[1].seconds()});
+  json result = {{"devices", std::move(devices)},
+                 {"links", std::move(links)},
+                 {"all_reduce", std::move(all_reduce)},
+                 {"action_overhead_s", cluster.action_overhead.value},
+                 {"norm_exchange_s", cluster.norm_exchange.value},
+                 {"emulated", cluster.emulated},
+                 {"note", cluster.note}};
+  for (const Host& host : cluster.hosts) {
+    result["hosts"].push_back({{"name", host.name},
+                               {"zone", host.zone},
+                               {"send_bytes_per_s", host.send.value},
+                               {"receive_bytes_per_s", host.receive.value}});
   }
-  try {
-    return points.empty() ? TransferCurve() : TransferCurve(std::move(points));
-  } catch (const InputError& error) {
-    throw InputError::of("{}: {}", field.name(), error.what());
-  }
+  return result;
 }
 
 ClusterProfile cluster_from(const JsonField& field) {
-  field.allow_only({"devices", "links", "all_reduce", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
+  field.allow_only(
+      {"devices", "hosts", "links", "all_reduce", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
   ClusterProfile cluster;
   for (const JsonField& item : field.at("devices").items()) {
     item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour"});
     cluster.devices.push_back({item.at("name").text(), item.at("host").text(), item.at("type").text(),
                                item.at("memory_bytes").bytes(),
                                item.has("usd_per_hour") ? item.at("usd_per_hour").number() : 0.0});
+  }
+  if (field.has("hosts")) {
+    for (const JsonField& item : field.at("hosts").items()) {
+      item.allow_only({"name", "zone", "send_bytes_per_s", "receive_bytes_per_s"});
+      const auto rate = [&](const char* key) { return BytesPerSecond{item.has(key) ? item.at(key).number() : 0.0}; };
+      cluster.hosts.push_back({item.at("name").text(), item.has("zone") ? item.at("zone").text() : "",
+                               rate("send_bytes_per_s"), rate("receive_bytes_per_s")});
+    }
   }
   for (const JsonField& row : field.at("links").items()) {
     auto& line = cluster.links.emplace_back();
@@ -332,6 +368,9 @@ json to_json(const Plan& plan) {
                  {"profile_fingerprint", plan.profile_fingerprint},
                  {"model_fingerprint", plan.model_fingerprint},
                  {"emulated", plan.emulated}};
+  if (!plan.actions.empty()) {
+    result["actions"] = plan.actions;
+  }
   if (plan.prediction) {
     result["prediction"] = to_json(*plan.prediction);
   }
@@ -346,7 +385,7 @@ json to_json(const Plan& plan) {
 Plan plan_from_json(const json& value, const std::string& source) {
   const JsonField root(value, source);
   check_head(root, "plan");
-  root.allow_only({"motley", "version", "planner", "micro_batch_size", "micro_batches", "schedule", "stages",
+  root.allow_only({"motley", "version", "planner", "micro_batch_size", "micro_batches", "schedule", "stages", "actions",
                    "profile_fingerprint", "model_fingerprint", "emulated", "prediction", "certificate"});
   Plan plan;
   plan.planner = root.has("planner") ? root.at("planner").text() : "by hand";
@@ -383,6 +422,11 @@ Plan plan_from_json(const json& value, const std::string& source) {
     stage.wire = item.has("wire") ? item.at("wire").text() : "float32";
     layers = std::max(layers, stage.end_layer);
     plan.stages.push_back(std::move(stage));
+  }
+  if (root.has("actions")) {
+    for (const JsonField& row : root.at("actions").items()) {
+      plan.actions.push_back(row.text());
+    }
   }
   if (root.has("profile_fingerprint")) {
     plan.profile_fingerprint = root.at("profile_fingerprint").text();

@@ -6,6 +6,7 @@
 
 #include "motley/base/tensor_spec.h"
 #include "motley/base/units.h"
+#include "motley/plan/transfer_curve.h"
 
 namespace motley {
 
@@ -44,10 +45,17 @@ struct DeviceTimes {
   std::vector<Seconds> update;                   ///< [layer]: optimiser step, clip norm included
 };
 
+/// Time to encode and to decode a message of a wire format, by its bytes in float32.
+struct Codec {
+  TransferCurve encode;
+  TransferCurve decode;
+};
+
 /// One device type alone and with every rank of the run busy. Plans that use more than one device use `busy`.
 struct DeviceTable {
   DeviceTimes alone;
   DeviceTimes busy;
+  std::map<std::string, Codec> codecs = {};  ///< by wire format; one that is not here takes no time
 };
 
 /// A model as the planner sees it: an ordered chain of layers with boundaries, memory and times per device type.

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "motley/base/units.h"
@@ -22,9 +24,9 @@ struct StagePlan {
   int first_layer = 0;
   int end_layer = 0;
   std::vector<Replica> replicas;
-  int warm_up = 0;  ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
-  bool recompute = false;
-  std::string wire = "float32";  ///< format of the edge to the next stage
+  int warm_up = 0;               ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
+  bool recompute = false;        ///< keeps only the stage's input from F on and runs F again (RECOMPUTE) before B or I
+  std::string wire = "float32";  ///< format of the edge to the next stage, both ways: one of wire_formats()
   friend bool operator==(const StagePlan&, const StagePlan&) = default;
 };
 
@@ -49,8 +51,9 @@ struct Plan {
   std::string planner;  ///< who made it
   std::int64_t micro_batch_size = 0;
   std::int64_t micro_batches = 0;
-  std::string schedule = "1f1b";  ///< "1f1b" or "gpipe"
+  std::string schedule = "1f1b";  ///< one of schedule_names()
   std::vector<StagePlan> stages;
+  std::vector<std::string> actions;  ///< of schedule "listed": row d is what device d computes, as CSV; else empty
   std::optional<Prediction> prediction;
   std::optional<Certificate> certificate;
   std::string profile_fingerprint;  ///< empty: unknown, warns
@@ -60,8 +63,17 @@ struct Plan {
   [[nodiscard]] int stage_count() const { return static_cast<int>(stages.size()); }
 };
 
+/// "1f1b", "gpipe", "zero-bubble" (warm-up as 1f1b, input and weight gradients apart), "interleaved-1f1b" (stage s on
+/// the devices of stage s - p, p the number of device groups) and "listed" (the plan says what every device does).
+[[nodiscard]] std::span<const std::string_view> schedule_names();
+
+/// "float32", "bfloat16", "int8": float32 tensors of a boundary as they are, rounded, or as blocks of 64 int8 codes
+/// with a float32 scale. Tensors of other types cross as they are.
+[[nodiscard]] std::span<const std::string_view> wire_formats();
+
 /// Throws InputError naming `source` and the field unless the stages cover layers [0, layers) in order without a gap,
-/// every device is in [0, devices) and used once, samples of a stage cover the micro-batch, and counts are positive.
+/// every device is in [0, devices), samples of a stage cover the micro-batch, names are known and counts are positive.
+/// A device has one stage, unless the schedule is interleaved-1f1b (see schedule_names) or listed.
 void validate(const Plan& plan, int layers, int devices, const std::string& source);
 
 }  // namespace motley

@@ -1,9 +1,13 @@
 #include "motley/plan/profile.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/plan/plan.h"
 
 namespace motley {
 namespace {
@@ -39,6 +43,38 @@ void check_times(const DeviceTimes& times, const ModelProfile& model, const std:
   }
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
     check_time(times.update[layer], where + ": layer " + model.layers[layer].name + ": update");
+  }
+}
+
+void check_codecs(const DeviceTable& table, const std::string& where) {
+  const auto formats = wire_formats();
+  for (const auto& [wire, codec] : table.codecs) {
+    if (std::find(formats.begin(), formats.end(), wire) == formats.end()) {
+      throw InputError::of("{}.codecs: found \"{}\", expected one of {}", where, wire, fmt::join(formats, ", "));
+    }
+    if (codec.encode.points().empty() || codec.decode.points().empty()) {
+      throw InputError::of("{}.codecs.{}: no measurement, expected at least one point each", where, wire);
+    }
+  }
+}
+
+void check_hosts(const ClusterProfile& cluster, const std::string& source) {
+  std::set<std::string> named;
+  for (std::size_t h = 0; h < cluster.hosts.size(); ++h) {
+    const Host& host = cluster.hosts[h];
+    const std::string where = fmt::format("{}: cluster.hosts[{}]", source, h);
+    if (!named.insert(host.name).second) {
+      throw InputError::of("{}: \"{}\" stands there twice, expected distinct names", where, host.name);
+    }
+    if (std::none_of(cluster.devices.begin(), cluster.devices.end(),
+                     [&](const Device& device) { return device.host == host.name; })) {
+      throw InputError::of("{}: no device is on \"{}\", expected a host of cluster.devices", where, host.name);
+    }
+    for (const BytesPerSecond rate : {host.send, host.receive}) {
+      if (!std::isfinite(rate.value) || rate.value < 0.0) {
+        throw InputError::of("{}: found {} bytes/s, expected a rate, or 0 for none", where, rate.value);
+      }
+    }
   }
 }
 
@@ -91,7 +127,13 @@ void validate(const Profile& profile, const std::string& source) {
     }();
     check_times(table.alone, model, source + ": model.devices." + device.type + ".alone");
     check_times(table.busy, model, source + ": model.devices." + device.type + ".busy");
+    check_codecs(table, source + ": model.devices." + device.type);
+    if (!std::isfinite(device.usd_per_hour) || device.usd_per_hour < 0.0) {
+      throw InputError::of("{}: cluster.devices: {}: usd_per_hour is {}, expected a price, or 0 for none", source,
+                           device.name, device.usd_per_hour);
+    }
   }
+  check_hosts(cluster, source);
   const std::size_t n = cluster.devices.size();
   if (cluster.links.size() != n) {
     throw InputError::of("{}: cluster.links: found {} rows, expected {} (one a device)", source, cluster.links.size(),

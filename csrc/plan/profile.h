@@ -14,7 +14,7 @@ struct Profile {
 };
 
 /// Throws InputError naming `source` and the field: missing device tables, times that are not finite and positive,
-/// tables of the wrong length, duplicate devices, a link matrix that is not square.
+/// tables of the wrong length, duplicate devices, hosts without devices, a link matrix that is not square.
 void validate(const Profile& profile, const std::string& source);
 
 /// 128-bit XXH3 of the model's identity (names, bytes, boundaries; no times), as 32 hex digits.

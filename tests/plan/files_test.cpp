@@ -57,8 +57,23 @@ std::string complaint(const std::function<void(json&)>& change) {
 }
 
 TEST(ProfileFile, ReadsBackWhatItWrote) {
-  const json first = to_json(small_profile());
+  Profile profile = small_profile();
+  const json first = to_json(profile);
   EXPECT_EQ(to_json(profile_from_json(first, "x")), first);
+  profile.cluster.hosts = {{"b", "west", BytesPerSecond{1e9}, BytesPerSecond{2e9}}, {"a", "", {}, {}}};
+  const TransferCurve codec(Seconds{0.0}, BytesPerSecond{3e9});
+  profile.model.devices["cpu"].codecs["int8"] = {codec, codec};
+  const json second = to_json(profile);
+  EXPECT_EQ(to_json(profile_from_json(second, "x")), second);
+  EXPECT_NE(second, first);
+}
+
+TEST(ProfileFile, WithoutHostsAndCodecsIsWrittenAsBeforeTheyExisted) {
+  // Plans carry a fingerprint of the profile's JSON.
+  const json file = to_json(small_profile());
+  EXPECT_FALSE(file["cluster"].contains("hosts"));
+  EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("codecs"));
+  EXPECT_EQ(fingerprint(small_profile()), fingerprint(profile_from_json(file, "x")));
 }
 
 TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
@@ -87,6 +102,25 @@ TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
               HasSubstr("cluster.all_reduce[0]: found 1 devices"));
   EXPECT_THAT(complaint([](json& f) { f["cluster"]["all_reduce"][0]["time"][0] = {1}; }),
               HasSubstr("cluster.all_reduce[0].time[0]"));
+  const auto host = [](const json& value) {
+    return complaint([&](json& f) { f["cluster"]["hosts"] = json::array({value}); });
+  };
+  EXPECT_EQ(host({{"name", "a"}, {"zone", "west"}, {"send_bytes_per_s", 1e9}}), "");
+  EXPECT_THAT(host({{"name", "c"}}), HasSubstr("cluster.hosts[0]: no device is on \"c\""));
+  EXPECT_THAT(host({{"name", "a"}, {"receive_bytes_per_s", -1.0}}), HasSubstr("cluster.hosts[0]: found -1 bytes/s"));
+  EXPECT_THAT(host({{"name", "a"}, {"nic", 1e9}}), HasSubstr("unknown field \"nic\""));
+  EXPECT_THAT(complaint([](json& f) { f["cluster"]["devices"][0]["usd_per_hour"] = -2.0; }),
+              HasSubstr("rank0: usd_per_hour is -2"));
+  EXPECT_THAT(
+      complaint([](json& f) {
+        f["model"]["devices"]["cpu"]["codecs"] = {{"int4", {{"encode", json::array()}, {"decode", json::array()}}}};
+      }),
+      HasSubstr("cpu.codecs: found \"int4\""));
+  EXPECT_THAT(
+      complaint([](json& f) {
+        f["model"]["devices"]["cpu"]["codecs"] = {{"int8", {{"encode", json::array()}, {"decode", json::array()}}}};
+      }),
+      HasSubstr("cpu.codecs.int8: no measurement"));
 }
 
 TEST(ProfileFile, TruncatedOrMissingFileIsAnInputError) {
@@ -107,6 +141,22 @@ TEST(PlanFile, ReadsBackWhatItWroteAndAHandWrittenOneNeedsLittle) {
   EXPECT_EQ(plan.stages[0].replicas[0].sample_end, 2);
   EXPECT_FALSE(plan.prediction.has_value());
   EXPECT_EQ(to_json(plan_from_json(to_json(plan), "again")), to_json(plan));
+  EXPECT_FALSE(to_json(plan).contains("actions"));
+}
+
+TEST(PlanFile, KeepsWhatAListedPlanDoes) {
+  Plan plan;
+  plan.micro_batch_size = 4;
+  plan.micro_batches = 1;
+  plan.schedule = "listed";
+  plan.stages = {{0, 1, {{0, 0, 4}}, 0, true, "int8"},
+                 {1, 2, {{1, 0, 4}}, 0, false, "float32"},
+                 {2, 3, {{0, 0, 4}}, 0, false, "float32"}};
+  plan.actions = {"0F0,2F0,2B0,0B0", "1F0,1B0"};
+  const Plan again = plan_from_json(to_json(plan), "again");
+  EXPECT_EQ(again.stages, plan.stages);
+  EXPECT_EQ(again.actions, plan.actions);
+  EXPECT_EQ(again.schedule, "listed");
 }
 
 TEST(Fingerprints, ModelIgnoresTimesAndProfileDoesNot) {

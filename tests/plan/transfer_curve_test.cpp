@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "motley/base/error.h"
-#include "motley/plan/cluster_profile.h"
+#include "motley/plan/transfer_curve.h"
 
 namespace motley {
 namespace {

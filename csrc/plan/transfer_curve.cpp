@@ -1,4 +1,4 @@
-#include "motley/plan/cluster_profile.h"
+#include "motley/plan/transfer_curve.h"
 
 #include <algorithm>
 #include <cmath>

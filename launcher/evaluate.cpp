@@ -2,6 +2,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "motley/base/file.h"
 #include "motley/launcher/options.h"
 #include "motley/routing/report.h"
 
@@ -20,6 +21,7 @@ int command_evaluate(const Invocation& invocation) {
     return 0;
   }
   const RouterEvaluation evaluation = evaluate_run(data, run);
+  write_durably(std::filesystem::path(run) / "evaluation.json", to_json(evaluation).dump(1) + '\n');
   if (values->contains("json")) {
     std::cout << to_json(evaluation) << '\n';
   } else {

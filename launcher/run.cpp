@@ -6,11 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "motley/base/error.h"
+#include "motley/base/file.h"
 #include "motley/base/log.h"
 #include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/mpirun.h"
 #include "motley/launcher/options.h"
+#include "motley/launcher/report.h"
 #include "motley/partitioner/explain.h"
 #include "motley/plan/files.h"
 #include "motley/record/json_lines.h"
@@ -142,10 +144,10 @@ int command_run(const Invocation& invocation) {
     const std::string file = (directory / "plan.json").string();
     write_plan(file, plan_by(planner, profile, search, false));
     job("train", {"--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
-                  std::to_string(config.compare.steps), "--no-evaluation"});
+                  std::to_string(config.compare.steps), "--no-evaluation", "--trace"});
     rows.push_back({planner, summary_of(directory / "record.jsonl")});
   }
-  job("train", {"--plan", plan_file, "--profile", profile_file, "--run", run.string()});
+  job("train", {"--plan", plan_file, "--profile", profile_file, "--run", run.string(), "--trace"});
   rows.push_back({"motley", summary_of(run / "record.jsonl")});
 
   nlohmann::json result = {{"emulated", config.devices.emulated()}};
@@ -160,8 +162,10 @@ int command_run(const Invocation& invocation) {
   } else if (config.workload == "router") {
     const RouterEvaluation evaluation = evaluate_run(data, run);
     result["router"] = to_json(evaluation);
+    write_durably(run / "evaluation.json", result["router"].dump(1) + '\n');
     text += '\n' + in_words(evaluation);
   }
+  text += fmt::format("\nreport: {}\n", write_report({run}, {}).string());
   if (values->contains("json")) {
     std::cout << result << '\n';
   } else {

@@ -71,6 +71,17 @@ void check_plan(const Plan& plan, const TrainArguments& arguments, const Config&
   }
 }
 
+/// Plan and profile beside the record where there are none, so that the folder explains itself: a report needs no
+/// other.
+void copy_inputs(const Plan& plan, const std::optional<Profile>& profile, const std::filesystem::path& directory) {
+  if (!std::filesystem::exists(directory / "plan.json")) {
+    write_plan(directory / "plan.json", plan);
+  }
+  if (profile && !std::filesystem::exists(directory / "profile.json")) {
+    write_profile(directory / "profile.json", *profile);
+  }
+}
+
 /// One file for all ranks: the last step as measured and, where the profile is known, as simulated.
 void write_joint_trace(Communicator& communicator, const Executor& executor, const std::optional<Profile>& profile,
                        const Plan& plan, const std::filesystem::path& file) {
@@ -150,12 +161,17 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   const std::int64_t every = arguments.checkpoint_every >= 0 ? arguments.checkpoint_every : config.checkpoint.every;
   std::optional<TrainingRecord> record;
   if (rank == 0) {
+    copy_inputs(plan, profile, directory);
+    for (const char* const stale : {"trace.json", "evaluation.json"}) {
+      std::filesystem::remove(directory / stale);  // of what the record said before
+    }
     record.emplace(directory / "record.jsonl", plan, config.devices.emulated(), config.train.global_batch, first,
                    steps);
   }
   Checkpointer checkpointer(communicator,
                             {checkpoints, training_settings(config, workload), static_cast<int>(config.checkpoint.keep),
                              static_cast<int>(workload.layers.size())});
+  SendRecord sends;
   memory.reset_peak();
   signals.allow_orderly_stop();
   bool stopped = false;
@@ -163,6 +179,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     const StepResult result = executor.train(
         step, samples_of_step(config.train.seed, step, config.train.global_batch, workload.data->size(Split::Train)),
         {.durable = checkpointer.durable(), .stop = signals.stop_requested()});
+    sends.add(executor.sends());
     if (record) {
       record->step(step, result);
     }
@@ -177,9 +194,10 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   }
   const std::vector<double> peaks =
       gather(communicator, std::vector{static_cast<double>(memory.counts().peak.value)}, "peak memory");
+  const std::vector<std::string> all_sends = gather(communicator, sends.to_json().dump(), "sends");
   checkpointer.finish();
   if (record) {
-    const nlohmann::json summary = record->summary(peaks);
+    const nlohmann::json summary = record->summary(peaks, all_sends);
     if (arguments.json) {
       std::cout << summary << '\n' << std::flush;
     }

@@ -33,6 +33,26 @@ nlohmann::json to_json(const RankTimes& times) {
 
 }  // namespace
 
+void SendRecord::add(const std::vector<SendTimes>& step) {
+  for (const SendTimes& sends : step) {
+    Kind& kind = kinds_[{sends.to, sends.kind}];
+    kind.last = sends;
+    kind.times_s.push_back(sends.time.value);
+  }
+}
+
+nlohmann::json SendRecord::to_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [key, kind] : kinds_) {
+    list.push_back({{"to", kind.last.to},
+                    {"kind", kind.last.kind},
+                    {"messages", kind.last.messages},
+                    {"bytes", kind.last.bytes.value},
+                    {"time_s", settled_median(kind.times_s, [](double time) { return time; })}});
+  }
+  return list;
+}
+
 TrainingRecord::TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated,
                                std::int64_t global_batch, std::int64_t first_step, std::int64_t steps)
     : lines_(file, first_step > 0),
@@ -44,6 +64,7 @@ TrainingRecord::TrainingRecord(const std::filesystem::path& file, const Plan& pl
                  {"planner", plan.planner},
                  {"emulated", emulated},
                  {"plan", motley::to_json(plan)},
+                 {"global_batch", global_batch},
                  {"first_step", first_step},
                  {"steps", steps}});
 }
@@ -74,7 +95,7 @@ void TrainingRecord::step(std::int64_t step, const StepResult& result) {
   }
 }
 
-nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks) {
+nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const std::vector<std::string>& sends) {
   const double iteration = settled_median(walls_, [](double wall) { return wall; });
   nlohmann::json summary = {{"kind", "summary"},
                             {"planner", plan_.planner},
@@ -90,6 +111,13 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks) {
                                 {"wait_s", of_rank(&RankTimes::waiting)},
                                 {"transfer_s", of_rank(&RankTimes::transfer)},
                                 {"peak_memory_bytes", peaks[rank]}});
+  }
+  summary["sends"] = nlohmann::json::array();
+  for (std::size_t rank = 0; rank < sends.size(); ++rank) {
+    for (nlohmann::json line : nlohmann::json::parse(sends[rank])) {
+      line["from"] = rank;
+      summary["sends"].push_back(std::move(line));
+    }
   }
   if (plan_.prediction) {
     summary["predicted_iteration_s"] = plan_.prediction->iteration.value;

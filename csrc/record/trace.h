@@ -21,4 +21,7 @@ struct TraceEvent {
 /// Chrome's trace event format (JSON object form, complete events), which Perfetto and chrome://tracing open.
 void write_trace(const std::filesystem::path& file, const std::vector<TraceEvent>& events);
 
+/// What write_trace() wrote, in its order, times to a nanosecond. Throws InputError naming file and event.
+[[nodiscard]] std::vector<TraceEvent> read_trace(const std::filesystem::path& file);
+
 }  // namespace motley

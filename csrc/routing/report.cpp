@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "motley/base/error.h"
 #include "motley/record/safetensors.h"
@@ -59,9 +58,28 @@ std::vector<float> floats(const SafetensorsFile& file, const std::string& name, 
   return values;
 }
 
+constexpr std::size_t kCalibrationBins = 10;
+
+/// A reliability diagram's points (DeGroot and Fienberg, 1983).
+std::vector<CalibrationBin> calibration_of(const Scores& probabilities, const std::vector<std::uint8_t>& labels) {
+  std::vector<CalibrationBin> bins(kCalibrationBins);
+  for (std::size_t i = 0; i < probabilities.size(); ++i) {
+    const auto place = static_cast<std::size_t>(probabilities[i] * static_cast<double>(kCalibrationBins));
+    CalibrationBin& bin = bins[std::min(place, kCalibrationBins - 1)];
+    ++bin.pairs;
+    bin.predicted += probabilities[i];
+    bin.right += labels[i] != 0 ? 1.0 : 0.0;
+  }
+  std::erase_if(bins, [](const CalibrationBin& bin) { return bin.pairs == 0; });
+  for (CalibrationBin& bin : bins) {
+    bin.predicted /= static_cast<double>(bin.pairs);
+    bin.right /= static_cast<double>(bin.pairs);
+  }
+  return bins;
+}
+
 RoutingRow score(const RoutingData& data, const std::vector<std::size_t>& rows, const std::string& name,
-                 const Scores& scores, const std::optional<std::vector<CostQuality>>& frontier, double least_usd,
-                 double most_usd) {
+                 const Scores& scores, std::vector<CostQuality> frontier, double least_usd, double most_usd) {
   const std::size_t models = data.model_count();
   RoutingRow row{name};
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -81,7 +99,9 @@ RoutingRow score(const RoutingData& data, const std::vector<std::size_t>& rows, 
   }
   row.macro_auc = macro_auc(data, rows, scores);
   row.brier = brier(scores, labels);
-  row.aiq = frontier ? aiq(*frontier, least_usd, most_usd) : kNone;
+  row.calibration = calibration_of(scores, labels);
+  row.aiq = aiq(frontier, least_usd, most_usd);
+  row.frontier = std::move(frontier);
   return row;
 }
 
@@ -137,8 +157,8 @@ RouterEvaluation evaluate_run(const std::filesystem::path& folder, const std::fi
   const Neighbours weighted = choose_neighbours(data, near_validation, true);
   result.validation_auc = macro_auc(data, validation, router_validation);
   result.blend = choose_blend(data, router_validation, neighbour_scores(data, near_validation, weighted));
-  result.router_frontier = hull(sweep(data, rows, router, expected_usd));
-  result.single_frontier = hull(singles);
+  result.single_names = data.models;
+  result.singles = singles;
   const Scores knn = neighbour_scores(data, near_test, plain);
   const Scores near = neighbour_scores(data, near_test, weighted);
   const Scores both = blend(router, near, result.blend);
@@ -146,7 +166,8 @@ RouterEvaluation evaluate_run(const std::filesystem::path& folder, const std::fi
   const Scores mean = mean_scores(data, rows);
   result.best_single = data.models[static_cast<std::size_t>(
       std::max_element(mean.begin(), mean.begin() + static_cast<std::ptrdiff_t>(models)) - mean.begin())];
-  result.rows.push_back(score(data, rows, "router", router, result.router_frontier, least, most));
+  result.rows.push_back(
+      score(data, rows, "router", router, hull(sweep(data, rows, router, expected_usd)), least, most));
   result.rows.push_back(
       score(data, rows, "router + neighbours", both, hull(sweep(data, rows, both, expected_usd)), least, most));
   result.rows.push_back(score(data, rows, fmt::format("kNN weighted, k {}", weighted.k), near,
@@ -155,7 +176,7 @@ RouterEvaluation evaluate_run(const std::filesystem::path& folder, const std::fi
                               hull(sweep(data, rows, knn, typical_usd)), least, most));
   result.rows.push_back(
       score(data, rows, "best per category", category, hull(sweep(data, rows, category, typical_usd)), least, most));
-  result.rows.push_back(score(data, rows, "best single LLM", mean, result.single_frontier, least, most));
+  result.rows.push_back(score(data, rows, "best single LLM", mean, hull(singles), least, most));
   RoutingRow random{"random", 0.0, kNone, kNone, 0.0, kNone};
   for (const CostQuality& single : singles) {
     random.accuracy += single.accuracy / static_cast<double>(models);
@@ -192,20 +213,34 @@ nlohmann::json to_json(const RouterEvaluation& evaluation) {
     }
     return list;
   };
-  nlohmann::json result = {{"queries", evaluation.queries},
+  const auto reliability = [](const std::vector<CalibrationBin>& bins) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const CalibrationBin& bin : bins) {
+      list.push_back({{"pairs", bin.pairs}, {"predicted", bin.predicted}, {"right", bin.right}});
+    }
+    return list;
+  };
+  nlohmann::json result = {{"motley", "evaluation"},
+                           {"version", 1},
+                           {"queries", evaluation.queries},
                            {"models", evaluation.models},
                            {"best_single", evaluation.best_single},
                            {"validation_macro_auc", evaluation.validation_auc},
-                           {"blend", evaluation.blend},
-                           {"router_frontier", curve(evaluation.router_frontier)},
-                           {"single_frontier", curve(evaluation.single_frontier)}};
+                           {"blend", evaluation.blend}};
+  for (std::size_t model = 0; model < evaluation.singles.size(); ++model) {
+    result["single_models"].push_back({{"name", evaluation.single_names[model]},
+                                       {"usd_per_query", evaluation.singles[model].usd},
+                                       {"accuracy", evaluation.singles[model].accuracy}});
+  }
   for (const RoutingRow& row : evaluation.rows) {
     result["rows"].push_back({{"name", row.name},
                               {"accuracy", row.accuracy},
                               {"macro_auc", number(row.macro_auc)},
                               {"brier", number(row.brier)},
                               {"usd_per_query", row.usd},
-                              {"aiq", number(row.aiq)}});
+                              {"aiq", number(row.aiq)},
+                              {"frontier", curve(row.frontier)},
+                              {"calibration", reliability(row.calibration)}});
   }
   return result;
 }
@@ -225,12 +260,12 @@ std::string in_words(const RouterEvaluation& evaluation) {
   text += fmt::format("The router's choice is right for {:.1f} % of queries; always asking {} is right for {:.1f} %.\n",
                       router.accuracy * 100, evaluation.best_single, single->accuracy * 100);
   // Where the router's frontier first reaches the best single model's accuracy, and at which price.
-  for (std::size_t i = 0; i < evaluation.router_frontier.size(); ++i) {
-    const CostQuality& point = evaluation.router_frontier[i];
+  for (std::size_t i = 0; i < router.frontier.size(); ++i) {
+    const CostQuality& point = router.frontier[i];
     if (point.accuracy >= single->accuracy) {
       double usd = point.usd;
       if (i > 0) {
-        const CostQuality& before = evaluation.router_frontier[i - 1];
+        const CostQuality& before = router.frontier[i - 1];
         usd = before.usd +
               (point.usd - before.usd) * (single->accuracy - before.accuracy) / (point.accuracy - before.accuracy);
       }

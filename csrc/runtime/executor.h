@@ -55,8 +55,9 @@ class Executor {
   /// layers, one row per sample, on the rank that has it; nothing elsewhere.
   Fields evaluate(Split split, std::span<const std::int64_t> samples);
 
-  /// Times of the last step of this rank, and its events when traced.
+  /// Times and sends of the last step of this rank, and its events when traced.
   [[nodiscard]] const RankTimes& times() const { return timeline_.times(); }
+  [[nodiscard]] const std::vector<SendTimes>& sends() const { return timeline_.sends(); }
   [[nodiscard]] const std::vector<TraceEvent>& events() const { return timeline_.events(); }
   [[nodiscard]] const std::vector<Action>& actions() const { return row_; }
 

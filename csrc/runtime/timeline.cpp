@@ -3,13 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace motley {
+namespace {
+
+/// "0SEND_F" of "0SEND_F3".
+std::string_view kind_of(std::string_view label) {
+  return label.substr(0, label.find('_') + 2);
+}
+
+}  // namespace
 
 Timeline::Timeline(int rank, bool trace) : rank_(rank), trace_(trace), lane_(fmt::format("rank {}", rank)) {}
 
 void Timeline::begin_step() {
   times_ = {};
+  sends_.clear();
   events_.clear();
   link_free_.clear();
 }
@@ -28,12 +38,21 @@ void Timeline::waited(const std::string& label, Seconds start, Seconds end) {
   }
 }
 
-void Timeline::sent(const std::string& label, int to, Seconds start, Seconds end) {
+void Timeline::sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end) {
   // An emulated link is free again at the end it computed, its message a timer's lateness after that.
   Seconds& link_free = link_free_[to];
   start = std::min(std::max(start, link_free), end);
   link_free = std::max(link_free, end);
   times_.transfer += end - start;
+  const std::string_view kind = kind_of(label);
+  auto sends = std::find_if(sends_.begin(), sends_.end(),
+                            [&](const SendTimes& known) { return known.to == to && known.kind == kind; });
+  if (sends == sends_.end()) {
+    sends = sends_.insert(sends_.end(), {std::string(kind), to, 0, Bytes{}, Seconds{}});
+  }
+  ++sends->messages;
+  sends->bytes += bytes;
+  sends->time += end - start;
   if (trace_) {
     events_.push_back({label, "transfer", "measured", fmt::format("rank {} to {}", rank_, to), start, end});
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,15 @@ struct RankTimes {
   Seconds transfer;  ///< its own sends, from start to end, added up
 };
 
+/// Sends of one kind from one rank to one other in one iteration.
+struct SendTimes {
+  std::string kind;  ///< the action without its micro-batch: "0SEND_F"
+  int to = -1;
+  std::int64_t messages = 0;
+  Bytes bytes;
+  Seconds time;  ///< from start to end, added up
+};
+
 /// Books one rank's step: sums, and an event each where a trace is wanted. Events of one lane do not overlap.
 class Timeline {
  public:
@@ -26,9 +36,10 @@ class Timeline {
 
   void computed(const std::string& label, bool update, Seconds start, Seconds end);
   void waited(const std::string& label, Seconds start, Seconds end);
-  void sent(const std::string& label, int to, Seconds start, Seconds end);
+  void sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end);
 
   [[nodiscard]] const RankTimes& times() const { return times_; }
+  [[nodiscard]] const std::vector<SendTimes>& sends() const { return sends_; }
   [[nodiscard]] const std::vector<TraceEvent>& events() const { return events_; }
 
  private:
@@ -36,6 +47,7 @@ class Timeline {
   bool trace_;
   std::string lane_;
   RankTimes times_;
+  std::vector<SendTimes> sends_;
   std::vector<TraceEvent> events_;
   std::map<int, Seconds> link_free_;  // by receiver
 };

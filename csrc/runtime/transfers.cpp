@@ -85,7 +85,12 @@ void Transfers::wait(Transfer& transfer) {
 
 void Transfers::book(const Transfer& transfer) {
   if (!transfer.works.empty()) {
-    timeline_.sent(*transfer.label, transfer.peer, transfer.works.front().started(), transfer.works.back().finished());
+    Bytes bytes;
+    for (const at::Tensor& tensor : transfer.tensors) {
+      bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
+    }
+    timeline_.sent(*transfer.label, transfer.peer, bytes, transfer.works.front().started(),
+                   transfer.works.back().finished());
   }
 }
 

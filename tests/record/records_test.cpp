@@ -58,5 +58,42 @@ TEST(Trace, IsChromesFormatWithOneLanePerRank) {
   std::filesystem::remove(file);
 }
 
+TEST(Trace, IsReadAsItWasWritten) {
+  const auto file = temporary("motley-trace-again.json");
+  const std::vector<TraceEvent> events{{"0F0", "compute", "measured", "rank 0", Seconds{0.25}, Seconds{0.5}},
+                                       {"0SEND_F0", "transfer", "measured", "rank 0 to 1", Seconds{0.5}, Seconds{0.75}},
+                                       {"0F0", "compute", "simulated", "rank 0", Seconds{0.0}, Seconds{0.125}}};
+  write_trace(file, events);
+  const std::vector<TraceEvent> read = read_trace(file);
+  ASSERT_EQ(read.size(), events.size());
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    EXPECT_EQ(read[i].name, events[i].name);
+    EXPECT_EQ(read[i].category, events[i].category);
+    EXPECT_EQ(read[i].process, events[i].process);
+    EXPECT_EQ(read[i].lane, events[i].lane);
+    EXPECT_NEAR(read[i].start.value, events[i].start.value, 1e-9);
+    EXPECT_NEAR(read[i].end.value, events[i].end.value, 1e-9);
+  }
+  std::filesystem::remove(file);
+}
+
+TEST(Trace, WhatIsNoTraceIsRefusedByName) {
+  const auto file = temporary("motley-trace-bad.json");
+  const auto complaint = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    try {
+      (void)read_trace(file);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("was read");
+  };
+  EXPECT_THAT(complaint("[1"), testing::HasSubstr("motley-trace-bad.json: is not a trace"));
+  EXPECT_THAT(complaint(R"({"traceEvents":[{"ph":"X","ts":0,"dur":1,"name":"a","cat":"b","pid":1,"tid":1}]})"),
+              testing::HasSubstr("traceEvents[0]: names a process or thread"));
+  EXPECT_THAT(complaint(R"({"traceEvents":[{"ph":"M","name":"x"},{"ph":1}]})"), testing::HasSubstr("traceEvents[1]"));
+  std::filesystem::remove(file);
+}
+
 }  // namespace
 }  // namespace motley

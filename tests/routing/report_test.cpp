@@ -75,6 +75,19 @@ TEST_F(Report, ARouterThatKnowsIsTheOracleInAccuracy) {
   EXPECT_DOUBLE_EQ(row(evaluation, "router").macro_auc, 1.0);
   EXPECT_DOUBLE_EQ(evaluation.validation_auc, 1.0);
   EXPECT_LT(row(evaluation, "router").brier, 1e-6);
+  // Frontier and reliability of a router that knows: the oracle's accuracy, and every pair at one of the ends.
+  const RoutingRow& router = row(evaluation, "router");
+  EXPECT_DOUBLE_EQ(router.frontier.back().accuracy, router.accuracy);
+  ASSERT_EQ(router.calibration.size(), 2U);
+  EXPECT_EQ(router.calibration[0].pairs + router.calibration[1].pairs, 1203U * 28U);
+  EXPECT_DOUBLE_EQ(router.calibration[0].right, 0.0);
+  EXPECT_DOUBLE_EQ(router.calibration[1].right, 1.0);
+  EXPECT_NEAR(router.calibration[1].predicted, 1.0 / (1.0 + std::exp(-8.0)), 1e-6);
+  // A score that is a frequency is calibrated by its making on the split it was counted on; nearly so on another.
+  for (const CalibrationBin& bin : row(evaluation, "best per category").calibration) {
+    EXPECT_NEAR(bin.predicted, bin.right, 0.1);
+  }
+  EXPECT_EQ(evaluation.singles.size(), 28U);
   EXPECT_THAT(in_words(evaluation), testing::AllOf(testing::HasSubstr("routing 1203 held-out queries among 28 LLMs"),
                                                    testing::HasSubstr("is right for 94.3")));
 }

@@ -8,6 +8,26 @@
 
 namespace motley {
 
+namespace {
+
+/// A micro-batch's longest message to the next stage and back.
+Seconds edge_time(const Plan& plan, const PipelineCosts& costs, int stage) {
+  Seconds longest;
+  for (const Replica& here : plan.stages[stage].replicas) {
+    for (const Replica& there : plan.stages[stage + 1].replicas) {
+      const std::int64_t samples =
+          std::min(here.sample_end, there.sample_end) - std::max(here.sample_begin, there.sample_begin);
+      if (samples <= 0 || here.device == there.device) continue;
+      longest = std::max(
+          longest, costs.transfer(here.device, there.device, costs.part_bytes({stage, Pass::Forward}, samples)) +
+                       costs.transfer(there.device, here.device, costs.part_bytes({stage, Pass::Backward}, samples)));
+    }
+  }
+  return longest;
+}
+
+}  // namespace
+
 Priced price(const Plan& plan, const Profile& profile, bool clip) {
   const PipelineCosts costs = costs_of(plan, profile);
   const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), costs);
@@ -15,19 +35,18 @@ Priced price(const Plan& plan, const Profile& profile, bool clip) {
   Prediction& prediction = priced.prediction;
   prediction.iteration = simulation.iteration;
   prediction.bubble_share = simulation.bubble_share;
+  prediction.stage_busy = simulation.stage_busy;
   for (int stage = 0; stage < plan.stage_count(); ++stage) {
-    const int device = plan.stages[stage].replicas.front().device;
-    prediction.stage_busy.push_back(simulation.busy[device]);
-    prediction.stage_memory.push_back(simulation.peak_memory[device]);
-    if (stage + 1 < plan.stage_count()) {
-      const int next = plan.stages[stage + 1].replicas.front().device;
-      prediction.edge_time.push_back(costs.transfer(device, next, costs.stages[stage].boundary_forward) +
-                                     costs.transfer(next, device, costs.stages[stage].boundary_backward));
+    Bytes& peak = prediction.stage_memory.emplace_back();
+    for (const Replica& replica : plan.stages[stage].replicas) {
+      const Bytes bytes = simulation.peak_memory[replica.device];
+      peak = std::max(peak, bytes);
+      const Bytes missing = bytes - profile.cluster.devices[replica.device].memory;
+      if (missing > Bytes{0} && (!priced.shortfall || missing > priced.shortfall->missing)) {
+        priced.shortfall = Shortfall{stage, replica.device, missing};
+      }
     }
-    const Bytes missing = simulation.peak_memory[device] - profile.cluster.devices[device].memory;
-    if (missing > Bytes{0} && (!priced.shortfall || missing > priced.shortfall->missing)) {
-      priced.shortfall = Shortfall{stage, device, missing};
-    }
+    if (stage + 1 < plan.stage_count()) prediction.edge_time.push_back(edge_time(plan, costs, stage));
   }
   return priced;
 }

@@ -9,7 +9,7 @@
 
 namespace motley {
 
-/// The stage whose device lacks the most memory.
+/// The stage and its device that lacks the most memory.
 struct Shortfall {
   int stage = 0;
   int device = 0;
@@ -21,8 +21,8 @@ struct Priced {
   std::optional<Shortfall> shortfall;  ///< none: every peak is within its device's memory
 };
 
-/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. Stages must have one device each.
-/// O(actions log ranks).
+/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. O(actions
+/// log ranks).
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
 
 /// Collects priced plans: the best feasible ones in order of iteration time (ties: first come), and the nearest miss.

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <ranges>
 
 #include "motley/base/error.h"
@@ -16,6 +17,28 @@ std::size_t ModelProfile::size_index(std::int64_t size) const {
                          fmt::join(micro_batch_sizes, ", "));
   }
   return static_cast<std::size_t>(found - micro_batch_sizes.begin());
+}
+
+Bytes BetweenSizes::of(Bytes at_low, Bytes at_high) const {
+  if (share == 0.0) {
+    return at_low;
+  }
+  const double more = static_cast<double>((at_high - at_low).value) * share;
+  return at_low + Bytes{static_cast<std::int64_t>(std::ceil(more))};
+}
+
+BetweenSizes ModelProfile::between_sizes(std::int64_t samples) const {
+  const auto above = std::lower_bound(micro_batch_sizes.begin(), micro_batch_sizes.end(), samples);
+  if (above == micro_batch_sizes.end() || (*above != samples && above == micro_batch_sizes.begin())) {
+    throw InputError::of("profile of {}: {} samples at a time lie outside what was measured, expected {} to {}", name,
+                         samples, micro_batch_sizes.front(), micro_batch_sizes.back());
+  }
+  const auto high = static_cast<std::size_t>(above - micro_batch_sizes.begin());
+  if (*above == samples) {
+    return {high, high, 0.0};
+  }
+  const std::int64_t below = micro_batch_sizes[high - 1];
+  return {high - 1, high, static_cast<double>(samples - below) / static_cast<double>(*above - below)};
 }
 
 const DeviceTable& ModelProfile::device(const std::string& type) const {

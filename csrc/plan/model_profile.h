@@ -58,6 +58,20 @@ struct DeviceTable {
   std::map<std::string, Codec> codecs = {};  ///< by wire format; one that is not here takes no time
 };
 
+/// A number of samples among the measured micro-batch sizes: on the straight line from size `low` to size `high`, at
+/// `share` of the way; low = high and share = 0 where it was measured itself.
+struct BetweenSizes {
+  std::size_t low = 0;
+  std::size_t high = 0;
+  double share = 0.0;
+
+  [[nodiscard]] Seconds of(Seconds at_low, Seconds at_high) const {
+    return share == 0.0 ? at_low : at_low + (at_high - at_low) * share;
+  }
+  /// Rounded up.
+  [[nodiscard]] Bytes of(Bytes at_low, Bytes at_high) const;
+};
+
 /// A model as the planner sees it: an ordered chain of layers with boundaries, memory and times per device type.
 struct ModelProfile {
   std::string name;
@@ -68,6 +82,10 @@ struct ModelProfile {
 
   /// Index into tables of exactly `size`. Throws InputError naming the sizes there are.
   [[nodiscard]] std::size_t size_index(std::int64_t size) const;
+
+  /// Where `samples` lies. Throws InputError naming the range unless it is within the measured sizes: nothing is
+  /// extrapolated.
+  [[nodiscard]] BetweenSizes between_sizes(std::int64_t samples) const;
 
   /// The table of `type`. Throws InputError naming the types there are.
   [[nodiscard]] const DeviceTable& device(const std::string& type) const;

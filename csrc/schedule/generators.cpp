@@ -47,15 +47,21 @@ Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_co
 }
 
 Schedule with_updates(Schedule schedule, bool clip) {
-  const std::vector<int> owners = schedule.rank_of_stage();
-  if (clip) {
-    for (std::size_t stage = 0; stage < owners.size(); ++stage) {
-      schedule.ranks[static_cast<std::size_t>(owners[stage])].push_back({Op::Norm, static_cast<int>(stage)});
+  const std::vector<std::vector<int>> ranks_of = schedule.ranks_of_stage();
+  const auto append = [&](Op op, bool only_replicas) {
+    for (std::size_t stage = 0; stage < ranks_of.size(); ++stage) {
+      for (const int rank : ranks_of[stage]) {
+        if (!only_replicas || ranks_of[stage].size() > 1) {
+          schedule.ranks[static_cast<std::size_t>(rank)].push_back({op, static_cast<int>(stage)});
+        }
+      }
     }
+  };
+  append(Op::ReduceGradient, true);
+  if (clip) {
+    append(Op::Norm, false);
   }
-  for (std::size_t stage = 0; stage < owners.size(); ++stage) {
-    schedule.ranks[static_cast<std::size_t>(owners[stage])].push_back({Op::Update, static_cast<int>(stage)});
-  }
+  append(Op::Update, false);
   return schedule;
 }
 

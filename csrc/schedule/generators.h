@@ -29,7 +29,8 @@ namespace motley {
 /// Puts stage s on rank `ranks[s]` of `rank_count` ranks; ranks without a stage get an empty row.
 [[nodiscard]] Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_count);
 
-/// Appends to every rank that has a stage, after its last action: per stage NORM (if `clip`) and UPDATE.
+/// Appends to every rank that has a stage, after its last action: per stage REDUCE_GRAD where it has several ranks,
+/// NORM (if `clip`) and UPDATE.
 [[nodiscard]] Schedule with_updates(Schedule schedule, bool clip);
 
 }  // namespace motley

@@ -37,25 +37,32 @@ int Schedule::micro_batch_count() const {
   return count;
 }
 
-std::vector<int> Schedule::rank_of_stage() const {
-  std::vector<int> ranks_of(static_cast<std::size_t>(stage_count()), -1);
+std::vector<std::vector<int>> Schedule::ranks_of_stage() const {
+  std::vector<std::vector<int>> ranks_of(static_cast<std::size_t>(stage_count()));
   for_each_part(*this, [&](int rank, const Action& action) {
-    if (!is_compute(action.op)) {
-      return;
+    std::vector<int>& of = ranks_of[static_cast<std::size_t>(action.stage)];
+    if (is_compute(action.op) && (of.empty() || of.back() != rank)) {
+      of.push_back(rank);
     }
-    int& owner = ranks_of[static_cast<std::size_t>(action.stage)];
-    if (owner >= 0 && owner != rank) {
-      throw InputError::of("schedule: stage {} is computed on rank {} and on rank {}, expected one rank", action.stage,
-                           owner, rank);
-    }
-    owner = rank;
   });
   for (std::size_t stage = 0; stage < ranks_of.size(); ++stage) {
-    if (ranks_of[stage] < 0) {
+    if (ranks_of[stage].empty()) {
       throw InputError::of("schedule: stage {} is computed on no rank", stage);
     }
   }
   return ranks_of;
+}
+
+std::vector<int> Schedule::rank_of_stage() const {
+  std::vector<int> owners;
+  for (const std::vector<int>& of_stage : ranks_of_stage()) {
+    if (of_stage.size() > 1) {
+      throw InputError::of("schedule: stage {} is computed on rank {} and on rank {}, expected one rank", owners.size(),
+                           of_stage[0], of_stage[1]);
+    }
+    owners.push_back(of_stage.front());
+  }
+  return owners;
 }
 
 std::string to_csv(const Schedule& schedule) {

@@ -18,6 +18,9 @@ struct Schedule {
   [[nodiscard]] int stage_count() const;
   /// Highest micro-batch named + 1. O(actions).
   [[nodiscard]] int micro_batch_count() const;
+  /// The ranks that compute each stage, ascending: several where it is replicated. Throws InputError if a stage is
+  /// computed nowhere. O(actions).
+  [[nodiscard]] std::vector<std::vector<int>> ranks_of_stage() const;
   /// The rank that computes each stage. Throws InputError if a stage is computed nowhere or on two ranks.
   [[nodiscard]] std::vector<int> rank_of_stage() const;
 

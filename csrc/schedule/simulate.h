@@ -1,53 +1,18 @@
 #pragma once
 
-#include <functional>
-#include <span>
+#include <memory>
 #include <vector>
 
 #include "motley/base/units.h"
-#include "motley/plan/plan.h"
-#include "motley/plan/profile.h"
+#include "motley/schedule/costs.h"
+#include "motley/schedule/program.h"
 #include "motley/schedule/schedule.h"
 
 namespace motley {
 
-/// What one stage costs on the rank that runs it, per micro-batch.
-struct StageCosts {
-  Seconds forward;
-  Seconds backward_input;
-  Seconds backward_weight;
-  Seconds backward;
-  Seconds update;              ///< per iteration, clip norm included
-  Bytes boundary_forward;      ///< sent to the next stage per micro-batch
-  Bytes boundary_backward;     ///< sent back by the next stage per micro-batch
-  Bytes resident;              ///< weights, gradients, optimiser state
-  Bytes saved;                 ///< kept per micro-batch from F to B (or to I)
-  Bytes queued;                ///< kept per micro-batch from I to W
-  Bytes forward_peak;          ///< most that exists of the micro-batch during F, its input included
-  Bytes backward_input_peak;   ///< likewise during I, with what F saved and the output's gradient
-  Bytes backward_weight_peak;  ///< likewise during W, with what I queued
-  Bytes backward_peak;         ///< likewise during B
-};
-
-/// Everything simulate needs: costs per stage, transfer times between ranks.
-struct PipelineCosts {
-  std::vector<StageCosts> stages;
-  std::function<Seconds(int from, int to, Bytes bytes)> transfer;
-  Bytes base_memory;  ///< of every rank, stages or not
-  Seconds action_overhead;
-  Seconds norm_exchange;
-};
-
-/// Costs of `plan` under `profile`, which must outlive them: rank d is device d. With more than one device used, busy
-/// tables; else alone. Throws InputError for what it cannot price yet (replicas, recompute, wire formats), naming it.
-[[nodiscard]] PipelineCosts costs_of(const Plan& plan, const Profile& profile);
-
-/// The lowered schedule that runs `plan`: generator by name, placed on devices, updates (with NORM if clip), transfers.
-[[nodiscard]] Schedule schedule_of(const Plan& plan, int devices, bool clip, int receive_ahead = 2);
-
 struct Event {
   int rank = 0;  ///< of a transfer: the sender
-  int to = -1;   ///< of a transfer: the receiver; -1 for compute
+  int to = -1;   ///< of a transfer: the receiver; -1 for compute, encoding (named by its SEND) and REDUCE_GRAD
   Action action;
   Seconds start;
   Seconds end;
@@ -56,10 +21,14 @@ struct Event {
 struct Simulation {
   Seconds iteration;
   std::vector<Event> events;        ///< ordered by start; empty unless asked for
-  std::vector<Seconds> busy;        ///< per rank: compute and updates
+  std::vector<Seconds> busy;        ///< per rank: compute, codecs and updates
+  std::vector<Seconds> stage_busy;  ///< per stage: likewise, without encoding, of the rank that has most
   double bubble_share = 0.0;        ///< 1 - sum(busy) / (iteration * ranks that have actions)
   std::vector<int> peak_in_flight;  ///< per rank: micro-batches between F and the end of B (or of W)
   std::vector<Bytes> peak_memory;   ///< per rank
+  /// What the busiest rank (with its sums of gradients), channel or NIC needs of an iteration: all that one takes where
+  /// iterations overlap, as in asynchronous training.
+  Seconds bottleneck;
 };
 
 struct SimulateOptions {
@@ -67,9 +36,28 @@ struct SimulateOptions {
 };
 
 /// Replays a lowered schedule. A transfer starts when its SEND and its RECV are both reached and its channel is free;
-/// it takes `costs.transfer`. NORM ends for all when the last rank has reached its own, plus norm_exchange. O(actions
-/// log ranks). Throws InputError when the schedule cannot run (see validate) or names a stage without costs.
+/// it takes `costs.transfer`, or longer where it shares a NIC (see nic_sharing.h). REDUCE_GRAD ends for all replicas of
+/// a stage when the last has reached it, plus its `reduce`, and counts as waiting. NORM ends for all when the last rank
+/// has reached its own, plus norm_exchange. O(actions log ranks). Throws InputError when the schedule cannot run (see
+/// validate) or names a stage without costs.
 [[nodiscard]] Simulation simulate(const Schedule& lowered, const PipelineCosts& costs,
                                   const SimulateOptions& options = {});
+
+/// Replays programs one after the other in the same memory: only the result is allocated once it is as large as the
+/// largest program. Not for two threads at a time.
+class Simulator {
+ public:
+  Simulator();
+  ~Simulator();
+  Simulator(Simulator&&) noexcept;
+  Simulator& operator=(Simulator&&) noexcept;
+
+  /// As simulate().
+  [[nodiscard]] Simulation run(const Program& program, const PipelineCosts& costs, const SimulateOptions& options = {});
+
+ private:
+  class Replay;
+  std::unique_ptr<Replay> replay_;
+};
 
 }  // namespace motley

@@ -1,5 +1,6 @@
 #include "random_schedule.h"
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -88,6 +89,87 @@ PipelineCosts random_costs(std::uint64_t seed, const Schedule& schedule) {
   costs.base_memory = size(50);
   costs.action_overhead = Seconds{between(random, 0, 1) * 0.003};
   costs.norm_exchange = Seconds{0.02};
+  return costs;
+}
+
+ReplicatedSchedule random_replicated_schedule(std::uint64_t seed) {
+  constexpr std::int64_t kSamples = 12;
+  const Schedule rows = random_schedule(seed);
+  Random random(seed * 104729 + 5);
+  std::vector<std::vector<Share>> group_of_row;
+  int ranks = 0;
+  for (std::size_t row = 0; row < rows.ranks.size(); ++row) {
+    const int replicas = between(random, 1, 3);
+    std::vector<std::int64_t> cuts{0, kSamples};
+    while (static_cast<int>(cuts.size()) <= replicas) {
+      const std::int64_t cut = between(random, 1, kSamples - 1);
+      if (std::find(cuts.begin(), cuts.end(), cut) == cuts.end()) cuts.push_back(cut);
+    }
+    std::sort(cuts.begin(), cuts.end());
+    std::vector<Share>& group = group_of_row.emplace_back();
+    for (int i = 0; i < replicas; ++i) group.push_back({ranks++, cuts[i], cuts[i + 1]});
+  }
+  std::vector<int> label(static_cast<std::size_t>(ranks));  // ranks of a group need not be neighbours
+  for (int r = 0; r < ranks; ++r) label[r] = r;
+  std::shuffle(label.begin(), label.end(), random);
+  ReplicatedSchedule result;
+  result.compute.ranks.resize(static_cast<std::size_t>(ranks));
+  const std::vector<int> row_of_stage = rows.rank_of_stage();
+  for (const int row : row_of_stage) {
+    std::vector<Share> shares = group_of_row[row];
+    for (Share& share : shares) share.rank = label[share.rank];
+    result.compute.ranks[shares.front().rank] = rows.ranks[row];
+    result.shares.push_back(shares);
+  }
+  std::vector<bool> recompute;
+  for (std::size_t s = 0; s < row_of_stage.size(); ++s) recompute.push_back(between(random, 0, 2) == 0);
+  result.compute = with_recompute(replicate(result.compute, result.shares), recompute);
+  return result;
+}
+
+PipelineCosts random_replicated_costs(std::uint64_t seed, const ReplicatedSchedule& schedule, bool nics) {
+  Random random(seed * 15485863 + 11);
+  PipelineCosts costs = random_costs(seed, schedule.compute);
+  const auto fraction = [&](double least, double most) {
+    return std::uniform_real_distribution<double>(least, most)(random);
+  };
+  for (std::size_t s = 0; s < schedule.shares.size(); ++s) {
+    StageCosts cost = costs.stages[s];
+    cost.input = Bytes{between(random, 1, 50)};
+    cost.unsaved_peak = Bytes{between(random, 1, 200)};
+    cost.reduce = Seconds{fraction(0.0, 0.5)};
+    costs.stages[s] = cost;
+    for (const Share& share : schedule.shares[s]) {
+      StageCosts other = cost;
+      other.forward = other.forward * fraction(0.5, 1.5);
+      other.backward = other.backward * fraction(0.5, 1.5);
+      other.backward_input = other.backward_input * fraction(0.5, 1.5);
+      other.saved = Bytes{between(random, 1, 200)};
+      costs.on_rank[{static_cast<int>(s), share.rank}] = other;
+    }
+  }
+  costs.part_bytes = [stages = costs.stages](Edge edge, std::int64_t samples) {
+    const StageCosts& of = stages[static_cast<std::size_t>(edge.stage)];
+    const Bytes all = edge.pass == Pass::Forward ? of.boundary_forward : of.boundary_backward;
+    return Bytes{(all.value * samples + 11) / 12};
+  };
+  if (seed % 3 != 0) {
+    costs.codec = [](Edge edge, int from, int to, std::int64_t samples) -> CodecTimes {
+      if (edge.stage % 2 == 1) return {};
+      const double pass = edge.pass == Pass::Forward ? 1.0 : 1.5;
+      return {Seconds{0.01 * pass * (1 + from % 3)},
+              Seconds{0.003 * pass * (1 + to % 2) * static_cast<double>(samples + 1)}};
+    };
+  }
+  if (nics) {
+    const int ranks = schedule.compute.rank_count();
+    const int hosts = std::max(1, ranks / between(random, 1, 3));
+    for (int r = 0; r < ranks; ++r) costs.host_of_rank.push_back(r % hosts);
+    for (int h = 0; h < hosts; ++h) {
+      const auto rate = [&] { return BytesPerSecond{between(random, 0, 3) == 0 ? 0.0 : fraction(30.0, 400.0)}; };
+      costs.nics.push_back({rate(), rate()});
+    }
+  }
   return costs;
 }
 

@@ -55,9 +55,9 @@ Workload workload_of(const Config& config, const WorkloadRegistry& registry, std
 }
 
 std::string device_type_of(const Config& config, int rank) {
-  return config.devices.speeds.empty()
-             ? "cpu"
-             : fmt::format("cpu@{:g}", config.devices.speeds.at(static_cast<std::size_t>(rank)));
+  const auto index = static_cast<std::size_t>(rank);
+  const std::string type = config.devices.types.empty() ? "cpu" : config.devices.types.at(index);
+  return config.devices.speeds.empty() ? type : fmt::format("{}@{:g}", type, config.devices.speeds.at(index));
 }
 
 void expect_ranks(const Config& config, int size) {

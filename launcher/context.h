@@ -21,7 +21,7 @@ namespace motley {
 /// Its keys are added to `keys`, if there are any, before its data is read.
 [[nodiscard]] Workload workload_of(const Config& config, const WorkloadRegistry& registry,
                                    std::vector<ConfigKey>* keys = nullptr);
-/// "cpu" or "cpu@0.4" of this rank.
+/// "cpu", or what [devices] types says, or either with its emulated speed ("cpu@0.4"), of this rank.
 [[nodiscard]] std::string device_type_of(const Config& config, int rank);
 /// Throws InputError unless `size` ranks are what [devices] says.
 void expect_ranks(const Config& config, int size);

@@ -86,6 +86,12 @@ DevicesConfig read_devices(TableReader reader, const std::string& source) {
                            speed);
     }
   }
+  c.types = reader.texts("types", c.types,
+                         "device type of each rank; those of one type are measured as one; empty: all are of one type");
+  if (!c.types.empty() && c.types.size() != static_cast<std::size_t>(c.ranks)) {
+    throw InputError::of("{}: devices.types: found {} entries, expected {} (one a rank) or none", source,
+                         c.types.size(), c.ranks);
+  }
   c.link_mbit =
       reader.number("link_mbit", c.link_mbit, 0.0, 1e9, "emulated rate of every directed link, Mbit/s; 0: as it is");
   c.link_latency_ms = reader.number("link_latency_ms", c.link_latency_ms, 0.0, 1e6, "emulated, with link_mbit");

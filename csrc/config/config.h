@@ -53,6 +53,7 @@ struct DevicesConfig {
   int ranks = 1;
   std::int64_t memory_mb = 2048;
   std::vector<double> speeds;
+  std::vector<std::string> types;
   double link_mbit = 0.0;
   double link_latency_ms = 0.0;
   [[nodiscard]] bool emulated() const { return !speeds.empty() || link_mbit > 0; }

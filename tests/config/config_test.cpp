@@ -37,6 +37,8 @@ TEST(Config, NamesLineKeyFoundAndExpected) {
   EXPECT_THAT(complaint("[train]\nclip_norm = nan\n"), HasSubstr("train.clip_norm"));
   EXPECT_THAT(complaint("[devices]\nranks = 2\nspeeds = [0.5]\n"),
               HasSubstr("devices.speeds: found 1 entries, expected 2"));
+  EXPECT_THAT(complaint("[devices]\nranks = 2\ntypes = [\"a\", \"b\", \"c\"]\n"),
+              HasSubstr("devices.types: found 3 entries, expected 2"));
   EXPECT_THAT(complaint("[devices]\nspeeds = [1.5]\n"), HasSubstr("found 1.5"));
   EXPECT_THAT(complaint("train = 3\n"), HasSubstr("train: found 3, expected a table"));
   EXPECT_THAT(complaint("[train\n"), HasSubstr("c.toml:1: not valid TOML"));

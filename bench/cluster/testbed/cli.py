@@ -64,9 +64,7 @@ def command_mpirun(arguments):
     config = state.config()
     names = arguments.hosts.split(",") if arguments.hosts else [host.name for host in config.hosts]
     hosts = [config.host(name) for name in names]
-    count = [] if any(word in ("-n", "-np", "-c", "--np") for word in arguments.command) else ["-n", str(len(hosts))]
-    command = ["mpirun", "--host", ",".join(f"{host.address}:1" for host in hosts), *count,
-               *command_of(arguments, "mpirun")]
+    command = ["mpirun", "--host", ",".join(f"{host.address}:1" for host in hosts), *command_of(arguments, "mpirun")]
     bed.enter(state, hosts[0], command)
 
 

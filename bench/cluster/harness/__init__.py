@@ -1,0 +1,1 @@
+"""scripts/bench_cluster: Motley and PyTorch's pipelines on the same test bed, interleaved."""

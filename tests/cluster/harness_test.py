@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""What scripts/bench_cluster makes of what it measured, on made-up measurements: needs neither root nor PyTorch."""
+
+import sys
+import unittest
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench" / "cluster"))
+
+from harness import bench, profiles, report  # noqa: E402
+from harness.rows import Row  # noqa: E402
+
+
+def plan(stages, count, schedule="1f1b"):
+    return {"motley": "plan", "version": 1, "schedule": schedule, "micro_batches": count, "micro_batch_size": 16 // count,
+            "stages": [{"layers": [i, i + 1], "replicas": [{"device": device}], "warm_up": 1} for i, device in enumerate(stages)]}
+
+
+def row(name, group, kind, count, times, losses=(4.0, 3.0), schedule="1f1b", predicted=None):
+    runs = [{"iteration_s": time, "steps_s": [time], "losses": list(losses), "ranks": [], "watched": {}} for time in times]
+    return Row(name, group, kind, plan([1, 0], count, schedule), f"{schedule}:{count}" if kind == "peer" else "", predicted, runs=runs)
+
+
+class Profiles(unittest.TestCase):
+
+    def test_numbers_become_medians_and_notes_may_differ(self):
+        values = [{"a": [1.0, 2], "b": {"c": c}, "name": "x", "note": str(c)} for c in (3.0, 9.0, 5.0)]
+        self.assertEqual(profiles.merge(values), {"a": [1.0, 2], "b": {"c": 5.0}, "name": "x", "note": "3.0"})
+
+    def test_counts_stay_whole(self):
+        self.assertEqual(profiles.merge([{"bytes": 1}, {"bytes": 2}]), {"bytes": 2})
+
+    def test_profiles_of_different_things_are_refused_with_the_place(self):
+        for other, where in (({"a": [1.0]}, "different keys"), ({"a": [1.0, 2.0], "b": "y"}, "profile.b: found 'x' and 'y'"),
+                             ({"a": [1.0], "b": "x"}, r"profile.a: .* different lengths")):
+            with self.assertRaisesRegex(ValueError, where):
+                profiles.merge([{"a": [1.0, 2.0], "b": "x"}, other])
+
+    def test_speed_is_that_of_the_best_micro_batch_with_the_update(self):
+        times = {"by_size": [[{"forward_s": 1.0, "backward_s": 2.0}], [{"forward_s": 1.5, "backward_s": 2.5}]], "update_s": [4.0]}
+        profile = {"model": {"micro_batch_sizes": [1, 2], "devices": {"t": {"busy": times}}},
+                   "cluster": {"devices": [{"type": "t"}]}}
+        self.assertEqual(profiles.speeds(profile, 8), [8 / (4 * 4.0 + 4.0)])
+
+
+class Losses(unittest.TestCase):
+
+    def test_motley_agrees_bit_for_bit_and_pytorch_within_a_hundred_thousandth(self):
+        close = (4.0 * (1 + 0.9e-5), 3.0)
+        rows = [row("a", "uniform", "motley", 8, [1]), row("b", "plan", "motley", 8, [1]), row("p", "uniform", "peer", 8, [1], close)]
+        result = report.compare_losses(rows)
+        self.assertTrue(result["agree"])
+        self.assertEqual(result["bit_equal_rows"], 2)
+        self.assertAlmostEqual(result["worst_relative"], 0.9e-5)
+
+    def test_differences_are_found_by_name(self):
+        for kind, losses in (("motley", (4.0, 3.0000000000000004)), ("peer", (4.0 * (1 + 1.1e-5), 3.0)), ("peer", (float("nan"), 3.0))):
+            result = report.compare_losses([row("a", "uniform", "motley", 8, [1]), row("odd", "plan", kind, 8, [1], losses)])
+            self.assertFalse(result["agree"])
+            self.assertIn("odd", result["faults"][0])
+
+    def test_other_micro_batches_are_not_compared(self):
+        result = report.compare_losses([row("a", "uniform", "motley", 8, [1]), row("b", "plan", "motley", 4, [1], (5.0, 3.0))])
+        self.assertTrue(result["agree"])
+
+
+class Ratios(unittest.TestCase):
+
+    def rows(self):
+        return [row("M plan", "plan", "motley", 16, [1.0, 1.25], predicted=1.0),
+                row("M uniform", "uniform", "motley", 8, [2.0, 2.0], predicted=1.9),
+                row("M split 8", "split", "motley", 8, [1.5, 1.5], predicted=1.5),
+                row("P uniform gpipe", "uniform", "peer", 8, [2.5, 2.5], schedule="gpipe"),
+                row("P uniform 1f1b", "uniform", "peer", 8, [3.0, 3.0]),
+                row("P split 1f1b", "split", "peer", 8, [1.8, 1.8]),
+                row("M single", "single", "motley", 4, [1.6, 1.6], predicted=1.6)]
+
+    def test_each_ratio_is_taken_repeat_by_repeat_over_the_quickest_of_the_other_kind(self):
+        found = {r["what"]: r for r in report.ratios(self.rows(), {})}
+        best = found["Motley's plan over PyTorch's uniform split"]
+        self.assertEqual((best["of"], best["over"], best["least"], best["most"]), ("M plan", "P uniform gpipe", 2.0, 2.5))
+        equal = found["Motley over PyTorch, uniform split, both 1F1B with 8 micro-batches"]
+        self.assertEqual((equal["over"], equal["median"]), ("P uniform 1f1b", 1.5))
+        self.assertAlmostEqual(found["Motley over PyTorch, Motley's split, both 1F1B with 8 micro-batches"]["median"], 1.2)
+        self.assertAlmostEqual(found["PyTorch's uniform split over one process on the fastest host"]["median"], 0.64)
+
+    def test_kendalls_tau(self):
+        self.assertEqual(report.kendall([(1, 1), (2, 2), (3, 3)]), 1)
+        self.assertEqual(report.kendall([(1, 3), (2, 2), (3, 1)]), -1)
+        self.assertAlmostEqual(report.kendall([(1, 1), (2, 3), (3, 2)]), 1 / 3)
+        self.assertIsNone(report.kendall([(1, 1)]))
+
+    def test_a_result_becomes_markdown_and_a_picture(self):
+        rows = self.rows()
+        rows[0].bound = 0.95
+        setting = SimpleNamespace(batch=16, hosts=lambda: [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")])
+        bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "busy": 0.98}], "links":
+               [{"from": "a", "to": "b", "asked": 200.0, "alone": 191.0, "busy": 190.0}]}
+        result = {"bed": bed, "batch": 16, "steps": 6, "repeats": 2, "command": "x", "speeds": {"fast": 12.0, "slow & old": 5.0},
+                  "machine": {"date": "d", "commit": "c", "cores": 2, "cpu": "p", "memory_gib": 4, "kernel": "k", "load_before": 0.1},
+                  "rows": [report.row_values(r, setting) for r in rows], "losses": report.compare_losses(rows),
+                  "ratios": report.ratios(rows, {}), "screened": {"uniform split": {"1f1b:8": 3.0}}, "failed": {}}
+        text = report.markdown(result)
+        for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
+                      "Kendall's tau of predicted and measured 1.00"):
+            self.assertIn(words, text)
+        self.assertNotIn("FAILED", text)
+        picture = ElementTree.fromstring(report.plot(result))
+        bars = [element for element in picture.iter() if element.tag.endswith("rect") and element.get("height") != "100%"]
+        self.assertEqual(len(bars), len(rows))
+        widths = [float(bar.get("width")) for bar in bars]
+        self.assertEqual(widths, sorted(widths, reverse=True))
+
+
+class Plans(unittest.TestCase):
+
+    def test_a_given_split_keeps_layers_and_order_and_nothing_else(self):
+        made = bench.with_split({**plan([2, 0, 1], 16, "gpipe"), "prediction": {}, "actions": ["0F0"]}, 8, 16)
+        self.assertEqual(bench.splits_of(made), [([0, 1], 2), ([1, 2], 0), ([2, 3], 1)])
+        self.assertEqual([stage["warm_up"] for stage in made["stages"]], [3, 2, 1])
+        self.assertEqual((made["schedule"], made["micro_batches"], made["micro_batch_size"]), ("1f1b", 8, 2))
+        self.assertNotIn("prediction", made)
+        self.assertNotIn("actions", made)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -197,14 +197,15 @@ def train(arguments, run, out):
         losses_of_steps.append(sum(loss.item() for loss in losses) / micro_batches if rank == ranks - 1 else 0.0)
         if rank == 0:
             out(kind="step", run=run, step=step, wall_s=walls[-1])
-    mine = {"rank": rank, "busy_s": meter.wall / arguments.steps, "busy_cpu_s": meter.cpu / arguments.steps,
-            "cpu_s": (process_cpu() - cpu_before) / arguments.steps,
-            "wall_s": (time.monotonic() - counted_from) / arguments.steps, "losses": losses_of_steps}
-    everyone = [None] * ranks
-    dist.all_gather_object(everyone, mine)
+    mine = torch.tensor([meter.wall / arguments.steps, meter.cpu / arguments.steps,
+                         (process_cpu() - cpu_before) / arguments.steps,
+                         (time.monotonic() - counted_from) / arguments.steps, *losses_of_steps], dtype=torch.float64)
+    everyone = [torch.empty_like(mine) for _ in range(ranks)]
+    dist.all_gather(everyone, mine)
     if rank == 0:
-        out(kind="summary", run=run, samples=samples, iterations_s=walls[arguments.warm_up:], losses=everyone[-1]["losses"],
-            ranks=[{key: value for key, value in each.items() if key != "losses"} for each in everyone])
+        names = ("busy_s", "busy_cpu_s", "cpu_s", "wall_s")
+        out(kind="summary", run=run, samples=samples, iterations_s=walls[arguments.warm_up:],
+            losses=everyone[-1][len(names):].tolist(), ranks=[dict(zip(names, each.tolist())) for each in everyone])
 
 
 def main():

@@ -151,8 +151,16 @@ def settle(arguments, state):
                    [f"train.global_batch={batch}", f"run_directory=\"{folder}\""])
 
 
+def keep_off_the_fast_hosts_core(hosts):
+    """This process only watches; let it do so beside the slow hosts, where there is room."""
+    owned = {host.cores[0] for host in hosts if host.speed > 1 - 1e-9 and len(host.cores) == 1}
+    if rest := os.sched_getaffinity(0) - owned:
+        os.sched_setaffinity(0, rest)
+
+
 def run(arguments, state):
     setting = settle(arguments, state)
+    keep_off_the_fast_hosts_core(setting.hosts())
     setting.folder.mkdir(parents=True, exist_ok=True)
     counts = [count for count in arguments.micro_batches if setting.batch % count == 0]
     result = {"machine": machine(), "bed": measure(state, tell=lambda phase: tell(f"bed: {phase}")), "batch": setting.batch,
@@ -208,7 +216,7 @@ def machine():
                 if line.startswith("model name")), platform.machine())
     memory = int(next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines()
                       if line.startswith("MemTotal"))) / 2**20
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory, 1),
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory, 1),
             "kernel": f"Linux {platform.release().split('-')[0]}", "date": datetime.date.today().isoformat(),
             "commit": words("git", "describe", "--always", "--dirty"), "motley": words(str(MOTLEY), "--version"),
             "python": platform.python_version(), "load_before": os.getloadavg()[0]}

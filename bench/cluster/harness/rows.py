@@ -76,7 +76,7 @@ def on_bed(setting, hosts, words, log, timeout_s):
     """mpirun of `words` on `hosts`, rank by rank. Raises RowFailed with the end of what it said."""
     state = setting.state
     address = state.config().host(hosts[0]).address
-    command = [sys.executable, str(bed.PROGRAM), "--bed", state.name, "mpirun", "--hosts", ",".join(hosts), "-x",
+    command = [sys.executable, str(bed.PROGRAM), "--bed", state.name, "mpirun", "--hosts", ",".join(hosts), "--", "-x",
                f"PEER_MASTER={address}", "-x", "OMP_NUM_THREADS=1", *words]
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as file:

@@ -1,6 +1,7 @@
 """What the hosts of a bed do while a program runs on them: CPU time, bytes a link, CPU that others took."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -91,7 +92,7 @@ class Watch:
             "bytes": {f"{host} -> {to}": (count - a["sent"][host].get(to, 0)) / steps
                       for host in self.hosts for to, count in b["sent"][host].items()},
             # Of all cores; the kernel's own work for the bed's links is among it.
-            "others_share": others / (wall * len(kernel.usable_cores())),
+            "others_share": others / (wall * os.cpu_count()),
         }
 
 

@@ -162,7 +162,7 @@ def parser():
     execute = add("exec", command_exec, "run a program on a host")
     execute.add_argument("host")
     execute.add_argument("command", nargs=argparse.REMAINDER)
-    mpirun = add("mpirun", command_mpirun, "run a program on all hosts under mpirun, whose own options come first")
+    mpirun = add("mpirun", command_mpirun, "run a program on all hosts under mpirun: [--hosts A,B] [-- MPIRUN-OPTION...] PROGRAM...")
     mpirun.add_argument("--hosts", help="which hosts, in the order of ranks: a,b,c")
     mpirun.add_argument("command", nargs=argparse.REMAINDER)
     agent = add("agent", command_agent, "for mpirun")

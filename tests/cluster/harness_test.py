@@ -97,7 +97,7 @@ class Ratios(unittest.TestCase):
         rows = self.rows()
         rows[0].bound = 0.95
         setting = SimpleNamespace(batch=16, hosts=lambda: [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")])
-        bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "busy": 0.98}], "links":
+        bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "bursts": 1.0, "busy": 0.98}], "links":
                [{"from": "a", "to": "b", "asked": 200.0, "alone": 191.0, "busy": 190.0}]}
         result = {"bed": bed, "batch": 16, "steps": 6, "repeats": 2, "command": "x", "speeds": {"fast": 12.0, "slow & old": 5.0},
                   "machine": {"date": "d", "commit": "c", "cores": 2, "cpu": "p", "memory_gib": 4, "kernel": "k", "load_before": 0.1},

@@ -147,6 +147,7 @@ class Up(Case):
         self.assertEqual([host["host"] for host in result["hosts"]], ["one", "two"])
         self.assertEqual({(link["from"], link["to"]): link["asked"] for link in result["links"]},
                          {("one", "two"): 100, ("two", "one"): 40})
+        self.assertTrue(all(host["bursts"] > 0 for host in result["hosts"]))
         for each in result["hosts"] + result["links"]:
             self.assertGreater(each["alone"], 0)
             self.assertGreater(each["busy"], 0)

@@ -13,6 +13,7 @@ from .errors import Failed
 
 PROBE = [sys.executable, "-I", str(Path(__file__).with_name("probe.py"))]
 WORK_S, STREAM_S = 1.0, 0.6
+BURST_S, PAUSE_S, BURSTS = 0.02, 0.05, 11  # of a core's time; as a rank computes between two messages
 LEAD_S = 0.1  # from an order to its start, for the slowest host to read it
 
 
@@ -54,6 +55,12 @@ class Probes:
     def work(self, names, seconds=WORK_S):
         at = time.monotonic() + LEAD_S
         return self.order({name: {"work": seconds, "at": at} for name in names})
+
+    def bursts(self, name, unit):
+        """Speed of a host that rests before each piece of work: a quota that was not used up lets it begin unlimited."""
+        units = max(1, round(BURST_S * unit))
+        walls = self.order({name: {"bursts": BURSTS, "units": units, "pause": PAUSE_S}})[name]["wall_s"]
+        return units / statistics.median(walls) / unit
 
     def stream(self, links, seconds=STREAM_S):
         """{(from, to): Mbit/s of payload} of links that are used at once."""
@@ -98,6 +105,7 @@ def measure(state, repeats=3, tell=lambda text: None):
         probes.work(names, 0.1)
         tell("hosts, one by one")
         alone = {name: [shares(probes.work([name], WORK_S / 2))[name] for _ in range(repeats)] for name in names}
+        burst = {name: probes.bursts(name, unit) for name in names}
         tell("hosts, all busy")
         busy = [shares(probes.work(names)) for _ in range(repeats)]
         links = [(a, b) for a in names for b in names if a != b]
@@ -110,7 +118,7 @@ def measure(state, repeats=3, tell=lambda text: None):
         result["hosts"].append({
             "host": host.name, "asked": host.speed, "cores": list(host.cores),
             "alone": statistics.median(speed for speed, _ in alone[host.name]),
-            "busy": statistics.median(speed for speed, _ in of_all),
+            "bursts": burst[host.name], "busy": statistics.median(speed for speed, _ in of_all),
             "busy_least": min(speed for speed, _ in of_all), "busy_most": max(speed for speed, _ in of_all),
             "cpu_share_busy": statistics.median(share for _, share in of_all)})
     for link in links:
@@ -122,11 +130,11 @@ def measure(state, repeats=3, tell=lambda text: None):
 
 def in_words(result):
     lines = [f"bed {result['bed']}: speeds as shares of an unlimited core, rates in Mbit/s of payload",
-             f"  {'host':<16}{'cores':>8}{'asked':>8}{'alone':>8}{'all busy':>10}{'[least, most]':>18}{'CPU share':>11}"]
+             f"  {'host':<16}{'cores':>8}{'asked':>8}{'alone':>8}{'bursts':>8}{'all busy':>10}{'[least, most]':>18}{'CPU share':>11}"]
     for h in result["hosts"]:
         spread = f"[{h['busy_least']:.3f}, {h['busy_most']:.3f}]"
         lines.append(f"  {h['host']:<16}{','.join(map(str, h['cores'])):>8}{h['asked']:>8.2f}{h['alone']:>8.3f}"
-                     f"{h['busy']:>10.3f}{spread:>18}{h['cpu_share_busy']:>11.3f}")
+                     f"{h['bursts']:>8.3f}{h['busy']:>10.3f}{spread:>18}{h['cpu_share_busy']:>11.3f}")
     if result["links"]:
         lines.append(f"  {'link':<24}{'asked':>8}{'alone':>8}{'all busy':>10}{'[least, most]':>18}")
     for link in result["links"]:

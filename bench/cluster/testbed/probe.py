@@ -1,6 +1,7 @@
 """Runs on a host of the bed and measures it; told what to do by lines of JSON, answers each with one.
 
 {"work": seconds, "at": time} -> {"units", "cpu_s", "wall_s"}: how many blocks were hashed.
+{"bursts": count, "units": blocks of each, "pause": seconds before each} -> {"wall_s": [...]}
 {"listen": true} -> {"port"}: for links that end here.
 {"stream": {"to": [[address, port], ...], "from": number of links}, "at": time, "seconds": s} -> {"bytes": [...]}: what came in
 over each link between `at` + a quarter of `s` and `at` + `s`, by the index that its sender gives.
@@ -26,6 +27,18 @@ def work(seconds, at):
         hashlib.sha256(BLOCK).digest()
         units += 1
     return {"units": units, "cpu_s": time.thread_time() - cpu, "wall_s": now - start}
+
+
+def bursts(count, units, pause):
+    """Wall time of `units` blocks, after a pause, again and again."""
+    walls = []
+    for _ in range(count):
+        time.sleep(pause)
+        start = time.monotonic()
+        for _ in range(units):
+            hashlib.sha256(BLOCK).digest()
+        walls.append(time.monotonic() - start)
+    return {"wall_s": walls}
 
 
 def listen():
@@ -88,6 +101,8 @@ def main():
         order = json.loads(line)
         if "work" in order:
             answer = work(order["work"], order["at"])
+        elif "bursts" in order:
+            answer = bursts(order["bursts"], order["units"], order["pause"])
         elif "listen" in order:
             listener = listener or listen()
             answer = {"port": listener.getsockname()[1]}

@@ -1,18 +1,17 @@
 #pragma once
 
-// Included by every .cu file. nvcc compiles it for a GPU; the host compiler compiles the very same file for the
-// emulator (emulator/cuda.h), so kernels are started by launch() and never with <<<>>>.
+// Included by every .cu file. Kernels are started by launch() and never with <<<>>>, which the emulator's compiler does
+// not know.
+
+#include "motley/kernels/space.h"
 
 #ifdef __CUDACC__
 
 #include <cuda_runtime.h>
 
-#define MOTLEY_KERNEL_SPACE cuda
 #define MOTLEY_UNROLL _Pragma("unroll")
 
 namespace motley::kernels {
-
-using Stream = void*;  ///< a cudaStream_t
 
 /// Starts `kernel` on `stream`. Returns the cudaError_t, 0 for success; errors of the kernel itself show up later.
 template <typename... Parameters, typename... Arguments>
@@ -31,7 +30,6 @@ int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Stream stream, 
 
 #include "motley/kernels/emulator/cuda.h"
 
-#define MOTLEY_KERNEL_SPACE emulated
 #define MOTLEY_UNROLL
 
 #endif

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "motley/base/error.h"
+#include "motley/kernels/squared_norm/squared_norm.h"
 
 namespace motley {
 namespace {
@@ -54,6 +55,12 @@ LayerState::LayerState(std::shared_ptr<const Layer> layer, int index, std::uint6
   for (const ParameterSpec& spec : specs_) {
     const std::int64_t padded = (spec.elements() + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
     offsets_.push_back(offsets_.back() + padded);
+    const auto end = static_cast<std::size_t>(offsets_.back());
+    if (!decay_runs_.empty() && decay_runs_.back().decays == spec.weight_decay) {
+      decay_runs_.back().end = end;
+    } else {
+      decay_runs_.push_back({end, spec.weight_decay});
+    }
   }
   const std::int64_t size = offsets_.back();
   flat_parameters_ = at::zeros({size}, at::kFloat);
@@ -81,20 +88,26 @@ std::vector<at::Tensor> LayerState::views_of(const at::Tensor& flat) const {
 }
 
 double LayerState::gradient_squared_norm() const {
-  return squared_norm(floats(flat_gradients_, 0, offsets_.back()));
+  return kernels::squared_norm_on_cpu(flat_gradients_.const_data_ptr(), kernels::Element::Float32,
+                                      static_cast<std::size_t>(offsets_.back()));
 }
 
 void LayerState::update(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
+  if (options.name == "adamw") {
+    const kernels::AdamwBuffers buffers{
+        flat_parameters_.mutable_data_ptr<float>(), nullptr,
+        flat_gradients_.mutable_data_ptr(),         kernels::Element::Float32,
+        moments_[0].flat.mutable_data_ptr<float>(), moments_[1].flat.mutable_data_ptr<float>()};
+    kernels::adamw_on_cpu(buffers, decay_runs_.data(), decay_runs_.size(),
+                          kernels::adamw_step_of(options.rate_at(step), options.beta1, options.beta2, options.epsilon,
+                                                 options.weight_decay, step, clip_scale));
+    return;
+  }
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     const auto part = [&](const at::Tensor& flat) { return floats(flat, offsets_[i], offsets_[i + 1]); };
-    const double decay = specs_[i].weight_decay ? options.weight_decay : 0.0;
-    if (options.name == "adamw") {
-      adamw_step(part(flat_parameters_), part(flat_gradients_), part(moments_[0].flat), part(moments_[1].flat), options,
-                 step, decay, clip_scale);
-    } else {
-      sgd_step(part(flat_parameters_), part(flat_gradients_),
-               moments_.empty() ? std::span<float>{} : part(moments_[0].flat), options, step, decay, clip_scale);
-    }
+    sgd_step(part(flat_parameters_), part(flat_gradients_),
+             moments_.empty() ? std::span<float>{} : part(moments_[0].flat), options, step,
+             specs_[i].weight_decay ? options.weight_decay : 0.0, clip_scale);
   }
 }
 

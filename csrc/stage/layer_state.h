@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "motley/kernels/adamw/adamw.h"
 #include "motley/stage/optimizer.h"
 #include "motley/workloads/layer.h"
 
@@ -49,6 +50,7 @@ class LayerState {
   int index_;
   std::vector<ParameterSpec> specs_;
   std::vector<std::int64_t> offsets_;  // in floats; one more than there are parameters
+  std::vector<kernels::DecayRun> decay_runs_;
   at::Tensor flat_parameters_;
   at::Tensor flat_gradients_;
   std::vector<Moment> moments_;

@@ -34,15 +34,8 @@ struct OptimizerOptions {
   [[nodiscard]] int state_buffers() const;
 };
 
-/// One AdamW step (Loshchilov and Hutter, ICLR 2019) over a flat buffer; zeroes `gradient`. `step` counts from 0.
-void adamw_step(std::span<float> parameter, std::span<float> gradient, std::span<float> mean, std::span<float> square,
-                const OptimizerOptions& options, std::int64_t step, double decay, double clip_scale);
-
 /// One SGD step; `momentum` is empty where options.momentum is 0. Zeroes `gradient`.
 void sgd_step(std::span<float> parameter, std::span<float> gradient, std::span<float> momentum,
               const OptimizerOptions& options, std::int64_t step, double decay, double clip_scale);
-
-/// Sum of squares in double, in an order that depends on nothing but the length.
-[[nodiscard]] double squared_norm(std::span<const float> values);
 
 }  // namespace motley

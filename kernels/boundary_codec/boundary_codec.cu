@@ -1,25 +1,13 @@
 #include "motley/kernels/boundary_codec/boundary_codec.cuh"
 
 #include "motley/kernels/boundary_codec/format.h"
+#include "motley/kernels/launch.h"
 
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr unsigned kBlock = kCodecBlock;
-
-__device__ inline float as_float(float value) {
-  return value;
-}
-__device__ inline float as_float(std::uint16_t bits) {
-  return codec::from_bfloat16(bits);
-}
-__device__ inline void put(float* to, float value) {
-  *to = value;
-}
-__device__ inline void put(std::uint16_t* to, float value) {
-  *to = codec::to_bfloat16(value);
-}
 
 __device__ inline std::size_t padded(std::size_t count) {
   return (count + kBlock - 1) / kBlock * kBlock;
@@ -38,12 +26,13 @@ __global__ void encode_plain(const Value* values, std::size_t count, bool stocha
   const std::size_t end = begin + kBlock < count ? begin + kBlock : count;
   std::uint32_t largest = 0;
   for (std::size_t i = begin; i < end; ++i) {
-    const std::uint32_t magnitude = codec::magnitude(as_float(values[i]));
+    const std::uint32_t magnitude = codec::magnitude(codec::load(values + i));
     largest = magnitude > largest ? magnitude : largest;
   }
   const float inverse = codec::inverse_scale(largest);
   for (std::size_t i = begin; i < begin + kBlock; ++i) {
-    codes[i] = static_cast<std::int8_t>(i < end ? codec::code(as_float(values[i]), inverse, stochastic, seed, i) : 0);
+    codes[i] =
+        static_cast<std::int8_t>(i < end ? codec::code(codec::load(values + i), inverse, stochastic, seed, i) : 0);
   }
   reinterpret_cast<float*>(codes + padded(count))[begin / kBlock] = codec::scale(largest);
 }
@@ -53,7 +42,7 @@ __global__ void decode_plain(const std::int8_t* codes, std::size_t count, Value*
   const std::size_t i = thread_number();
   if (i < count) {
     const float scale = reinterpret_cast<const float*>(codes + padded(count))[i / kBlock];
-    put(values + i, codec::product(static_cast<float>(codes[i]), scale));
+    codec::store(values + i, codec::product(static_cast<float>(codes[i]), scale));
   }
 }
 
@@ -117,7 +106,7 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
     MOTLEY_UNROLL
     for (unsigned i = 0; i < P::kValues; ++i) {
       if (first + i < count) {
-        pack.set(i, as_float(values[first + i]));
+        pack.set(i, codec::load(values + first + i));
       }
     }
   }
@@ -165,7 +154,7 @@ __global__ void decode_vectorised(const std::int8_t* codes, std::size_t count, V
     MOTLEY_UNROLL
     for (unsigned i = 0; i < P::kValues; ++i) {
       if (first + i < count) {
-        put(values + first + i, pack.value(i));
+        codec::store(values + first + i, pack.value(i));
       }
     }
   }

@@ -1,9 +1,8 @@
 #pragma once
 
 #include "motley/kernels/boundary_codec/boundary_codec.h"
-#include "motley/kernels/launch.h"
+#include "motley/kernels/space.h"
 
-// In namespace `cuda` where nvcc compiled it, `emulated` where the host compiler did.
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 
 /// The ladder, slowest first.

@@ -3,10 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace motley::kernels {
+#include "motley/kernels/element.h"
 
-/// What a boundary activation is made of. BFloat16 is handed over as its 16 bits.
-enum class Element { Float32, BFloat16 };
+namespace motley::kernels {
 
 enum class Rounding {
   Nearest,     ///< ties to even

@@ -11,15 +11,22 @@
 #include <stdexcept>
 #include <string>
 
+#include "motley/kernels/space.h"
+
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own names.
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-// Blocks run one after the other, so one copy serves them all. As on a device, what it holds at a block's start is
-// anything.
+// Blocks run one after the other, so one copy serves them all; thread-local, so that the race detector knows it from
+// memory that blocks share. It reports a read of what no thread of the block wrote. AddressSanitizer, which watches the
+// bounds of ordinary variables only, is built without the detector.
+#ifdef __SANITIZE_ADDRESS__
 #define __shared__ static
+#else
+#define __shared__ static thread_local
+#endif
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -47,9 +54,6 @@ inline float4 make_float4(float x, float y, float z, float w) {
 }
 
 namespace motley::kernels {
-
-using Stream = void*;
-
 namespace emulator {
 
 /// A kernel did what a device leaves undefined: a race between barriers, a barrier or a warp operation that not all of

@@ -1,3 +1,4 @@
+#include <link.h>
 #include <boost/context/fiber.hpp>
 #include <boost/context/fixedsize_stack.hpp>
 
@@ -76,6 +77,23 @@ struct PooledStack {
   context::stack_context allocate() { return pool->take(); }
   void deallocate(context::stack_context& stack) { pool->give_back(stack); }
 };
+
+/// Where the calling thread's thread-local variables are, among them all shared memory.
+std::vector<std::pair<std::uintptr_t, std::uintptr_t>> thread_local_memory() {
+  std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges;
+  dl_iterate_phdr(
+      [](dl_phdr_info* object, std::size_t /*size*/, void* found) {
+        for (int i = 0; i < object->dlpi_phnum; ++i) {
+          if (object->dlpi_phdr[i].p_type == PT_TLS && object->dlpi_tls_data != nullptr) {
+            const auto begin = reinterpret_cast<std::uintptr_t>(object->dlpi_tls_data);
+            static_cast<decltype(&ranges)>(found)->emplace_back(begin, begin + object->dlpi_phdr[i].p_memsz);
+          }
+        }
+        return 0;
+      },
+      &ranges);
+  return ranges;
+}
 
 class Launch;
 thread_local Launch* running = nullptr;
@@ -173,7 +191,11 @@ class Launch {
       return;  // the thread's own variables
     }
     const std::uint32_t index = index_of(*current_);
-    if (const std::string race = races_.access({block_number_, index}, address, bytes, kind);
+    const bool shared = std::any_of(shared_memory_.begin(), shared_memory_.end(), [&](const auto& range) {
+      return address >= range.first && address < range.second;
+    });
+    const auto memory = shared ? RaceDetector::Memory::Shared : RaceDetector::Memory::Global;
+    if (const std::string race = races_.access({block_number_, index}, address, bytes, kind, memory);
         !race.empty() && !error_) {
       error_ = std::make_exception_ptr(KernelError("race: " + race));
     }
@@ -325,6 +347,7 @@ class Launch {
   dim3 grid_, block_;
   const std::function<void()>& thread_;
   std::mt19937_64 random_;
+  const std::vector<std::pair<std::uintptr_t, std::uintptr_t>> shared_memory_ = thread_local_memory();
   RaceDetector races_;
   StackPool pool_;
   std::vector<Fiber> fibers_;

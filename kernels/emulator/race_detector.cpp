@@ -24,6 +24,7 @@ std::string name_of(const RaceDetector::Thread& thread) {
 
 void RaceDetector::begin_block(std::uint32_t threads) {
   epoch_ = 0;
+  shared_.clear();
   clocks_.assign(threads, Clock{});
   for (std::uint32_t thread = 0; thread < threads; ++thread) {
     clocks_[thread][thread % 32] = 1;
@@ -96,10 +97,15 @@ std::string RaceDetector::conflict(const History& history, const Thread& thread,
   return "";
 }
 
-std::string RaceDetector::access(const Thread& thread, std::uintptr_t address, std::size_t bytes, Access kind) {
+std::string RaceDetector::access(const Thread& thread, std::uintptr_t address, std::size_t bytes, Access kind,
+                                 Memory memory) {
   const Stamp stamp{thread, kind, epoch_, clocks_[thread.index][thread.index % 32]};
   for (std::uintptr_t place = address; place < address + bytes; ++place) {
-    Byte& byte = bytes_[place];
+    Byte& byte = memory == Memory::Global ? global_[place] : shared_[place];
+    if (memory == Memory::Shared && kind != Access::Write && byte.writes.stamps().empty() &&
+        byte.atomics.stamps().empty()) {
+      return name_of(thread) + " " + name_of(kind) + " shared memory that no thread of its block wrote";
+    }
     std::string found = conflict(byte.writes, thread, kind);
     if (found.empty() && kind != Access::Read) {
       found = conflict(byte.reads, thread, kind);

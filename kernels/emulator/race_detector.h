@@ -17,6 +17,10 @@ class RaceDetector {
     std::uint32_t index = 0;  ///< in the block
   };
   enum class Access { Read, Write, Atomic };
+  enum class Memory {
+    Global,
+    Shared  ///< of a block: what another block did with it is forgotten, and a read needs a write
+  };
 
   void begin_block(std::uint32_t threads);
   /// All threads of the block passed a barrier.
@@ -25,7 +29,8 @@ class RaceDetector {
   void warp_barrier(std::uint32_t warp, std::uint32_t mask);
 
   /// Returns "" or a sentence that names both threads and accesses. O(bytes), and for a write the readers before it.
-  [[nodiscard]] std::string access(const Thread& thread, std::uintptr_t address, std::size_t bytes, Access kind);
+  [[nodiscard]] std::string access(const Thread& thread, std::uintptr_t address, std::size_t bytes, Access kind,
+                                   Memory memory = Memory::Global);
 
  private:
   using Clock = std::array<std::uint32_t, 32>;
@@ -59,7 +64,8 @@ class RaceDetector {
 
   std::uint32_t epoch_ = 0;
   std::vector<Clock> clocks_;  // of each thread of the block: its warp's lanes
-  std::unordered_map<std::uintptr_t, Byte> bytes_;
+  std::unordered_map<std::uintptr_t, Byte> global_;
+  std::unordered_map<std::uintptr_t, Byte> shared_;
 };
 
 }  // namespace motley::kernels::emulator

@@ -7,12 +7,13 @@
 #include <random>
 #include <vector>
 
+#include "kernels/device_array.h"
 #include "motley/kernels/boundary_codec/format.h"
 
 namespace motley::kernels {
 namespace {
 
-using emulated::CodecVersion;
+using MOTLEY_KERNEL_SPACE::CodecVersion;
 
 /// Magnitudes from 1e-3 to 1e3, a block of zeros, an exact power, a value far above its block.
 std::vector<float> activations(std::size_t count) {
@@ -44,43 +45,26 @@ struct Input {
   }
 };
 
-// Aligned to 16 bytes, and with a byte behind it that must not change.
-struct Buffer {
-  explicit Buffer(std::size_t bytes)
-      : size(bytes), words(bytes / 16 + 2, make_uint4(0x5a5a5a5a, 0x5a5a5a5a, 0x5a5a5a5a, 0x5a5a5a5a)) {}
-  void* data() { return words.data(); }
-  std::vector<char> bytes() const {
-    const char* begin = reinterpret_cast<const char*>(words.data());
-    return {begin, begin + size};
-  }
-  bool intact_behind() const {
-    const char* begin = reinterpret_cast<const char*>(words.data());
-    return std::all_of(begin + size, begin + words.size() * 16, [](char byte) { return byte == 0x5a; });
-  }
-  std::size_t size;
-  std::vector<uint4> words;
-};
-
 class BoundaryCodec : public testing::TestWithParam<std::tuple<Element, Rounding, std::size_t>> {};
 
 TEST_P(BoundaryCodec, EveryVersionEqualsThePlainLoopBitForBit) {
   const auto [element, rounding, count] = GetParam();
   const Input input(element, activations(count));
-  const std::size_t value_bytes = element == Element::Float32 ? 4 : 2;
-  Buffer expected(encoded_bytes(count));
+  std::vector<char> expected(encoded_bytes(count));
   encode_on_cpu(input.data(), element, count, rounding, 7, expected.data());
-  EXPECT_TRUE(expected.intact_behind());
-  Buffer decoded(count * value_bytes);
+  std::vector<char> decoded(count * (element == Element::Float32 ? 4 : 2));
   decode_on_cpu(expected.data(), count, element, decoded.data());
+  const auto* bytes = static_cast<const char*>(input.data());
+  DeviceArray<char> values(std::vector<char>(bytes, bytes + decoded.size()));
   for (const CodecVersion version : {CodecVersion::Plain, CodecVersion::Vectorised}) {
-    Buffer codes(encoded_bytes(count));
-    ASSERT_EQ(encode(version, input.data(), element, count, rounding, 7, codes.data(), nullptr), 0);
-    EXPECT_EQ(codes.bytes(), expected.bytes());
+    DeviceArray<char> codes(expected.size());
+    ASSERT_EQ(encode(version, values.data(), element, count, rounding, 7, codes.data(), nullptr), 0);
+    EXPECT_EQ(codes.host(), expected);
     EXPECT_TRUE(codes.intact_behind());
-    Buffer values(count * value_bytes);
-    ASSERT_EQ(decode(version, expected.data(), count, element, values.data(), nullptr), 0);
-    EXPECT_EQ(values.bytes(), decoded.bytes());
-    EXPECT_TRUE(values.intact_behind());
+    DeviceArray<char> back(decoded.size());
+    ASSERT_EQ(decode(version, codes.data(), count, element, back.data(), nullptr), 0);
+    EXPECT_EQ(back.host(), decoded);
+    EXPECT_TRUE(back.intact_behind());
   }
 }
 

@@ -72,6 +72,14 @@ TEST_P(Emulator, FindsAMissingSyncthreads) {
   EXPECT_THAT(complaint([&] { reverse_in_shared(values.data(), 256, false); }), HasSubstr("race: thread "));
 }
 
+TEST_P(Emulator, EveryBlockHasSharedMemoryOfItsOwnThatHoldsNothingYet) {
+  std::vector<int> values(3 * 64);
+  EXPECT_EQ(complaint([&] { sum_of_block(values.data(), 3, true); }), "");
+  EXPECT_EQ(values, std::vector<int>(3 * 64, 63 * 64 / 2));
+  EXPECT_THAT(complaint([&] { sum_of_block(values.data(), 3, false); }),
+              HasSubstr("changes atomically shared memory that no thread of its block wrote"));
+}
+
 TEST_P(Emulator, FindsAMissingSyncwarp) {
   std::vector<int> values(32);
   EXPECT_EQ(complaint([&] { neighbour_in_warp(values.data(), true); }), "");
@@ -95,6 +103,9 @@ TEST(EmulatorDeathTest, AddressSanitizerSeesAWriteOutOfBounds) {
         write_beyond(values.data(), 16, 32);
       },
       "heap-buffer-overflow");
+  std::vector<int> values(17);
+  write_beyond_shared(values.data(), 16);
+  EXPECT_DEATH(write_beyond_shared(values.data(), 17), "global-buffer-overflow");
 }
 
 #endif

@@ -12,6 +12,17 @@ __global__ void reverse_kernel(int* values, bool with_barrier) {
   values[threadIdx.x] = shared[blockDim.x - 1 - threadIdx.x];
 }
 
+__global__ void sum_of_block_kernel(int* values, bool sets_to_zero) {
+  __shared__ int sum;
+  if (sets_to_zero && threadIdx.x == 0) {
+    sum = 0;
+  }
+  __syncthreads();
+  atomicAdd(&sum, static_cast<int>(threadIdx.x));
+  __syncthreads();
+  values[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}
+
 __global__ void neighbour_kernel(int* values, bool with_barrier) {
   __shared__ int shared[32];
   shared[threadIdx.x] = static_cast<int>(threadIdx.x);
@@ -42,6 +53,13 @@ __global__ void shuffle_in_branch_kernel(int* values) {
 
 __global__ void beyond_kernel(int* values, unsigned /*count*/) {
   values[threadIdx.x] = 1;
+}
+
+__global__ void beyond_shared_kernel(int* values) {
+  __shared__ int shared[16];
+  shared[threadIdx.x] = 1;
+  __syncthreads();
+  values[threadIdx.x] = shared[0];
 }
 
 __global__ void count_kernel(unsigned* counter, bool atomically) {
@@ -75,6 +93,9 @@ __global__ void votes_kernel(unsigned* votes) {
 void reverse_in_shared(int* values, unsigned threads, bool with_barrier) {
   launch(reverse_kernel, dim3(1), dim3(threads), nullptr, values, with_barrier);
 }
+void sum_of_block(int* values, unsigned blocks, bool sets_to_zero) {
+  launch(sum_of_block_kernel, dim3(blocks), dim3(64), nullptr, values, sets_to_zero);
+}
 void neighbour_in_warp(int* values, bool with_barrier) {
   launch(neighbour_kernel, dim3(1), dim3(32), nullptr, values, with_barrier);
 }
@@ -89,6 +110,9 @@ void shuffle_in_branch(int* values) {
 }
 void write_beyond(int* values, unsigned count, unsigned threads) {
   launch(beyond_kernel, dim3(1), dim3(threads), nullptr, values, count);
+}
+void write_beyond_shared(int* values, unsigned threads) {
+  launch(beyond_shared_kernel, dim3(1), dim3(threads), nullptr, values);
 }
 void count_threads(unsigned* counter, unsigned blocks, bool atomically) {
   launch(count_kernel, dim3(blocks), dim3(32), nullptr, counter, atomically);

@@ -8,11 +8,13 @@ namespace motley::kernels {
 
 /// Each does one thing wrong unless told otherwise.
 void reverse_in_shared(int* values, unsigned threads, bool with_barrier);
+void sum_of_block(int* values, unsigned blocks, bool sets_to_zero);
 void neighbour_in_warp(int* values, bool with_barrier);
 void barrier_in_branch(int* values, unsigned threads, bool first_half_only_waits);
 void shuffle_with_mask(int* values, unsigned mask);
 void shuffle_in_branch(int* values);
 void write_beyond(int* values, unsigned count, unsigned threads);
+void write_beyond_shared(int* values, unsigned threads);  // of an array of 16
 void count_threads(unsigned* counter, unsigned blocks, bool atomically);
 void write_own_block(int* values, unsigned blocks);
 void sum_of_warp(int* values);

@@ -48,6 +48,23 @@ TEST_F(Races, ABarrierOrdersTheBlockAndNoOtherBlock) {
   EXPECT_TRUE(race(0, Access::Write, 100, 1));
 }
 
+TEST_F(Races, SharedMemoryIsAnotherOneInEachBlock) {
+  const auto access = [&](std::uint32_t block, std::uint32_t thread, Access kind) {
+    return races.access({block, thread}, 100, 4, kind, RaceDetector::Memory::Shared);
+  };
+  EXPECT_NE(access(0, 0, Access::Read), "");  // of what nobody wrote
+  EXPECT_NE(access(0, 0, Access::Atomic), "");
+  EXPECT_EQ(access(0, 0, Access::Write), "");
+  EXPECT_NE(access(0, 1, Access::Read), "");
+  races.begin_block(64);
+  EXPECT_EQ(access(1, 1, Access::Write), "");
+  races.barrier();
+  EXPECT_EQ(access(1, 40, Access::Read), "");
+  EXPECT_EQ(access(1, 41, Access::Read), "");
+  races.begin_block(64);
+  EXPECT_NE(access(2, 0, Access::Read), "");
+}
+
 TEST_F(Races, AWarpBarrierOrdersTheLanesOfItsMask) {
   EXPECT_FALSE(race(0, Access::Write, 100));
   EXPECT_FALSE(race(0, Access::Write, 200));

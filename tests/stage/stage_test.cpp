@@ -189,6 +189,43 @@ TEST(Stage, GradientsAreThoseOfPlainAutograd) {
   }
 }
 
+TEST(Stage, UpdateIsLibTorchsAdamWOfEachParameter) {
+  const Workload workload = router();
+  const at::NoGradGuard no_gradients;
+  const OptimizerOptions options = adamw();
+  Stage stage(workload, 0, 5, {}, 7, options);
+  std::vector<std::vector<at::Tensor>> expected;  // of each parameter: itself, exp_avg, exp_avg_sq
+  at::manual_seed(1);
+  for (int step = 0; step < 3; ++step) {
+    std::size_t place = 0;
+    for (const LayerState& layer : stage.layers()) {
+      for (std::size_t i = 0; i < layer.specs().size(); ++i, ++place) {
+        if (step == 0) {
+          const at::Tensor copy = layer.parameters()[i].detach().clone();
+          expected.push_back({copy, at::zeros_like(copy), at::zeros_like(copy)});
+        }
+        const at::Tensor gradient = at::randn(layer.specs()[i].shape);
+        at::Tensor(layer.gradients()[i]).copy_(gradient);
+        const std::vector<at::Tensor>& e = expected[place];
+        at::_fused_adamw_({e[0]}, {gradient * 0.25}, {e[1]}, {e[2]}, {}, {at::full({}, step + 1.0)},
+                          options.rate_at(step), options.beta1, options.beta2,
+                          layer.specs()[i].weight_decay ? options.weight_decay : 0.0, options.epsilon, false, false);
+      }
+    }
+    stage.update(step, 0.25);
+  }
+  std::size_t place = 0;
+  for (const LayerState& layer : stage.layers()) {
+    EXPECT_EQ(layer.flat_gradients().count_nonzero().item<std::int64_t>(), 0);
+    for (std::size_t i = 0; i < layer.specs().size(); ++i, ++place) {
+      SCOPED_TRACE(layer.layer().name() + " " + layer.specs()[i].name);
+      EXPECT_TRUE(at::allclose(layer.parameters()[i], expected[place][0], 1e-5, 1e-7));
+      EXPECT_TRUE(at::allclose(layer.views_of(layer.moments()[0].flat)[i], expected[place][1], 1e-5, 1e-7));
+      EXPECT_TRUE(at::allclose(layer.views_of(layer.moments()[1].flat)[i], expected[place][2], 1e-5, 1e-7));
+    }
+  }
+}
+
 TEST(Stage, TrainingLowersTheLoss) {
   // Twelve texts to learn by heart: the stream's rule itself takes far more tokens than a test may read.
   const Workload small_text =

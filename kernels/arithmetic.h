@@ -1,7 +1,7 @@
 #pragma once
 
-// Operations that a compiler could fuse or reorder, written out so that host and device give the same bits. Host sources
-// are compiled with -ffp-contract=off.
+// Operations that a compiler could fuse or reorder, written out so that host and device give the same bits. Host
+// sources are compiled with -ffp-contract=off.
 
 #include <cmath>
 #include <cstdint>
@@ -66,6 +66,15 @@ MOTLEY_HOST_DEVICE float square_root(float a) {
   return __fsqrt_rn(a);
 #else
   return std::sqrt(a);
+#endif
+}
+
+/// a * b + c, rounded once.
+MOTLEY_HOST_DEVICE float fused(float a, float b, float c) {
+#ifdef __CUDA_ARCH__
+  return __fmaf_rn(a, b, c);
+#else
+  return std::fma(a, b, c);
 #endif
 }
 

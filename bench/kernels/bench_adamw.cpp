@@ -42,8 +42,8 @@ void measure(std::int64_t count) {
   const auto n = static_cast<std::size_t>(count);
   const kernels::AdamwStep step = kernels::adamw_step_of(1e-3, 0.9, 0.999, 1e-8, 0.01, 5, 0.5);
   const kernels::DecayRun run{n, true};
-  const kernels::AdamwBuffers buffers{p.data_ptr<float>(), nullptr, g.data_ptr(), kernels::Element::Float32,
-                                      m.data_ptr<float>(), v.data_ptr<float>()};
+  const kernels::AdamwBuffers buffers{
+      p.data_ptr<float>(), nullptr, g.data_ptr(), kernels::Element::Float32, m.data_ptr<float>(), v.data_ptr<float>()};
   kernels::AdamwBuffers mixed = buffers;
   mixed.rounded = static_cast<std::uint16_t*>(halves.data_ptr());
   kernels::AdamwBuffers narrow = mixed;
@@ -52,8 +52,10 @@ void measure(std::int64_t count) {
   const auto fused = [&] {
     at::_fused_adamw_({p}, {g}, {m}, {v}, {}, {steps}, 1e-3, 0.9, 0.999, 0.01, 1e-8, false, false);
   };
-  compare("adamw, " + std::to_string(count) + " parameters (bandwidth: 32 bytes each)", 32.0 * static_cast<double>(count),
-          {{"plain loop", [&] { plain_adamw(buffers.parameter, g.data_ptr<float>(), buffers.mean, buffers.square, n, step); }},
+  compare("adamw, " + std::to_string(count) + " parameters (bandwidth: 32 bytes each)",
+          32.0 * static_cast<double>(count),
+          {{"plain loop",
+            [&] { plain_adamw(buffers.parameter, g.data_ptr<float>(), buffers.mean, buffers.square, n, step); }},
            {"adamw_on_cpu", [&] { kernels::adamw_on_cpu(buffers, &run, 1, step); }},
            {"adamw_on_cpu, bfloat16 parameters beside", [&] { kernels::adamw_on_cpu(mixed, &run, 1, step); }},
            {"adamw_on_cpu, bfloat16 gradients too", [&] { kernels::adamw_on_cpu(narrow, &run, 1, step); }},
@@ -65,12 +67,16 @@ void measure(std::int64_t count) {
             }},
            {"memcpy of as many bytes", [&] { std::memcpy(to.data_ptr(), from.data_ptr(), 16 * n); }}});
   double sum = 0.0;
-  compare("squared norm, " + std::to_string(count) + " gradients (bandwidth: 4 bytes each)", 4.0 * static_cast<double>(count),
-          {{"plain loop", [&] { sum += kernels::squared_norm_reference(from.data_ptr(), kernels::Element::Float32, n); }},
-           {"plain loop of eight lanes", [&] { sum += eight_lanes(from.data_ptr<float>(), n); }},
-           {"squared_norm_on_cpu", [&] { sum += kernels::squared_norm_on_cpu(from.data_ptr(), kernels::Element::Float32, n); }},
-           {"LibTorch norm (float32)", [&] { sum += at::linalg_vector_norm(from.narrow(0, 0, count)).item<double>(); }},
-           {"LibTorch norm (double)", [&] { sum += at::linalg_vector_norm(from.narrow(0, 0, count), 2, {}, false, at::kDouble).item<double>(); }}});
+  compare(
+      "squared norm, " + std::to_string(count) + " gradients (bandwidth: 4 bytes each)",
+      4.0 * static_cast<double>(count),
+      {{"plain loop", [&] { sum += kernels::squared_norm_reference(from.data_ptr(), kernels::Element::Float32, n); }},
+       {"plain loop of eight lanes", [&] { sum += eight_lanes(from.data_ptr<float>(), n); }},
+       {"squared_norm_on_cpu",
+        [&] { sum += kernels::squared_norm_on_cpu(from.data_ptr(), kernels::Element::Float32, n); }},
+       {"LibTorch norm (float32)", [&] { sum += at::linalg_vector_norm(from.narrow(0, 0, count)).item<double>(); }},
+       {"LibTorch norm (double)",
+        [&] { sum += at::linalg_vector_norm(from.narrow(0, 0, count), 2, {}, false, at::kDouble).item<double>(); }}});
   if (sum == 0.0) {
     std::printf("no gradients\n");
   }

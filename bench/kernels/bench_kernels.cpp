@@ -1,11 +1,13 @@
 // Host versions of the kernels against plain loops, LibTorch and the memory, all measured in the same run.
-// Usage: bench_kernels [adamw]...   (all without arguments)
+// Usage: bench_kernels [adamw|codec|router]...   (all without arguments)
 #include <ATen/Parallel.h>
 
 #include <cstring>
 
 namespace motley {
 void bench_adamw();
+void bench_codec();
+void bench_router();
 }  // namespace motley
 
 int main(int argc, char** argv) {
@@ -19,5 +21,11 @@ int main(int argc, char** argv) {
   };
   if (wanted("adamw")) {
     motley::bench_adamw();
+  }
+  if (wanted("codec")) {
+    motley::bench_codec();
+  }
+  if (wanted("router")) {
+    motley::bench_router();
   }
 }

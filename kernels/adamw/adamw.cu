@@ -87,8 +87,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     const float kept = runs[run].decays ? step.kept : 1.0F;  // of all four: runs end at multiples of 16
     MOTLEY_UNROLL
     for (unsigned k = 0; k < 4; ++k) {
-      adamw_element(parameter[quad].value[k], gradient[quad].value[k], mean[quad].value[k], square[quad].value[k],
-                    kept, step);
+      adamw_element(parameter[quad].value[k], gradient[quad].value[k], mean[quad].value[k], square[quad].value[k], kept,
+                    step);
     }
     parameter[quad].store(arrays.parameter, i, count);
     mean[quad].store(arrays.mean, i, count);
@@ -112,8 +112,8 @@ int adamw_as(AdamwVersion version, const AdamwBuffers& buffers, std::size_t coun
                                 buffers.mean, buffers.square};
   switch (version) {
     case AdamwVersion::Plain:
-      return launch(adamw_plain<Gradient>, blocks_for(count, 1), dim3(kThreads), stream, arrays, count, runs,
-                    run_count, step);
+      return launch(adamw_plain<Gradient>, blocks_for(count, 1), dim3(kThreads), stream, arrays, count, runs, run_count,
+                    step);
     case AdamwVersion::Vectorised:
       return launch(adamw_vectorised<1, Gradient>, blocks_for(count, 4), dim3(kThreads), stream, arrays, count, runs,
                     run_count, step);

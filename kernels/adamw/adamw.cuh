@@ -8,7 +8,8 @@ namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 /// The ladder, slowest first.
 enum class AdamwVersion {
   Plain,       ///< a thread an element, which looks up its run itself
-  Vectorised,  ///< a thread four elements, 16 bytes at a time; a block looks up its first run while its loads are on the way
+  Vectorised,  ///< a thread four elements, 16 bytes at a time; a block looks up its first run while its loads are on
+               ///< the way
   TwoAhead,    ///< the same with eight elements, so that twice as many loads are on the way
 };
 

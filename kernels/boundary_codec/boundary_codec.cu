@@ -7,6 +7,7 @@ namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
 constexpr unsigned kThreads = 256;
+constexpr unsigned kBlocksAtOnce = 4;
 constexpr unsigned kBlock = kCodecBlock;
 
 __device__ inline std::size_t padded(std::size_t count) {
@@ -17,8 +18,8 @@ __device__ inline std::size_t thread_number() {
 }
 
 template <typename Value>
-__global__ void encode_plain(const Value* values, std::size_t count, bool stochastic, std::uint64_t seed,
-                             std::int8_t* codes) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    encode_plain(const Value* values, std::size_t count, bool stochastic, std::uint64_t seed, std::int8_t* codes) {
   const std::size_t begin = thread_number() * kBlock;
   if (begin >= count) {
     return;
@@ -30,15 +31,18 @@ __global__ void encode_plain(const Value* values, std::size_t count, bool stocha
     largest = magnitude > largest ? magnitude : largest;
   }
   const float inverse = codec::inverse_scale(largest);
+  const std::uint64_t key = codec::block_key(seed, begin / kBlock);
   for (std::size_t i = begin; i < begin + kBlock; ++i) {
+    const auto place = static_cast<std::uint32_t>(i - begin);
     codes[i] =
-        static_cast<std::int8_t>(i < end ? codec::code(codec::load(values + i), inverse, stochastic, seed, i) : 0);
+        static_cast<std::int8_t>(i < end ? codec::code(codec::load(values + i), inverse, stochastic, key, place) : 0);
   }
   reinterpret_cast<float*>(codes + padded(count))[begin / kBlock] = codec::scale(largest);
 }
 
 template <typename Value>
-__global__ void decode_plain(const std::int8_t* codes, std::size_t count, Value* values) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    decode_plain(const std::int8_t* codes, std::size_t count, Value* values) {
   const std::size_t i = thread_number();
   if (i < count) {
     const float scale = reinterpret_cast<const float*>(codes + padded(count))[i / kBlock];
@@ -87,8 +91,8 @@ struct Pack {
 };
 
 template <typename Value>
-__global__ void encode_vectorised(const Value* values, std::size_t count, bool stochastic, std::uint64_t seed,
-                                  std::int8_t* codes) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    encode_vectorised(const Value* values, std::size_t count, bool stochastic, std::uint64_t seed, std::int8_t* codes) {
   using P = Pack<Value>;
   const std::size_t first = thread_number() * P::kValues;
   // Whole groups of lanes go on or end together: their block of values is inside or outside.
@@ -121,12 +125,13 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
     largest = other > largest ? other : largest;
   }
   const float inverse = codec::inverse_scale(largest);
+  const std::uint64_t key = codec::block_key(seed, first / kBlock);
   typename P::Codes out;
   MOTLEY_UNROLL
   for (unsigned i = 0; i < P::kValues; ++i) {
-    const std::size_t place = first + i;
-    out.code[i] =
-        static_cast<std::int8_t>(place < count ? codec::code(pack.value(i), inverse, stochastic, seed, place) : 0);
+    // What lies behind the values was read as 0, whose code is 0.
+    const auto place = static_cast<std::uint32_t>(first % kBlock + i);
+    out.code[i] = static_cast<std::int8_t>(codec::code(pack.value(i), inverse, stochastic, key, place));
   }
   *reinterpret_cast<typename P::Codes*>(codes + first) = out;
   if (lane == group) {
@@ -135,7 +140,8 @@ __global__ void encode_vectorised(const Value* values, std::size_t count, bool s
 }
 
 template <typename Value>
-__global__ void decode_vectorised(const std::int8_t* codes, std::size_t count, Value* values) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    decode_vectorised(const std::int8_t* codes, std::size_t count, Value* values) {
   using P = Pack<Value>;
   const std::size_t first = thread_number() * P::kValues;
   if (first >= count) {

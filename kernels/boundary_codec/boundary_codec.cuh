@@ -11,7 +11,8 @@ enum class CodecVersion {
   Vectorised,  ///< 16-byte accesses, a block of values by 16 (float32) or 8 (bfloat16) lanes and shuffles
 };
 
-/// As encode_on_cpu, with device pointers, on `stream`; returns a cudaError_t. `values` and `codes` must be aligned to
+/// As encode_on_cpu and decode_on_cpu, with device pointers, on `stream`; the same bits (but for those of NaN). Return
+/// a cudaError_t. `values` and `codes` must be aligned to
 /// 16 bytes for Vectorised.
 int encode(CodecVersion version, const void* values, Element element, std::size_t count, Rounding rounding,
            std::uint64_t seed, void* codes, Stream stream);

@@ -26,11 +26,20 @@ inline constexpr std::size_t kCodecBlock = 64;
 // Nearest and below scale with Stochastic, where its mean over seeds is 0, up to float32 rounding. A block that holds
 // an infinity or NaN decodes to NaN throughout, so that a fault stays visible; one with no magnitude of 1e-30 or more
 // decodes to zeros. O(values), one pass.
+//
+// What is drawn for a value depends on `seed` and its place alone, so neither on the version nor on the launch. Give
+// each tensor another seed (RandomKey::hash).
 
-/// The plain loop that every other version equals bit for bit. `codes`: encoded_bytes(values).
+/// On the host, vectorised. `values`: `count` of `element`, aligned to their size; `codes`: encoded_bytes(count), at
+/// any address.
 void encode_on_cpu(const void* values, Element element, std::size_t count, Rounding rounding, std::uint64_t seed,
                    void* codes);
 /// The inverse; BFloat16 results are rounded to nearest even.
 void decode_on_cpu(const void* codes, std::size_t count, Element element, void* values);
+
+/// The plain loops that every other version equals bit for bit.
+void encode_reference(const void* values, Element element, std::size_t count, Rounding rounding, std::uint64_t seed,
+                      void* codes);
+void decode_reference(const void* codes, std::size_t count, Element element, void* values);
 
 }  // namespace motley::kernels

@@ -8,10 +8,8 @@ namespace motley::kernels {
 namespace {
 
 float value_at(const void* values, Element element, std::size_t i) {
-  if (element == Element::Float32) {
-    return static_cast<const float*>(values)[i];
-  }
-  return codec::from_bfloat16(static_cast<const std::uint16_t*>(values)[i]);
+  return element == Element::Float32 ? codec::load(static_cast<const float*>(values) + i)
+                                     : codec::load(static_cast<const std::uint16_t*>(values) + i);
 }
 
 std::size_t padded(std::size_t count) {
@@ -20,8 +18,8 @@ std::size_t padded(std::size_t count) {
 
 }  // namespace
 
-void encode_on_cpu(const void* values, Element element, std::size_t count, Rounding rounding, std::uint64_t seed,
-                   void* codes) {
+void encode_reference(const void* values, Element element, std::size_t count, Rounding rounding, std::uint64_t seed,
+                      void* codes) {
   auto* const code = static_cast<std::int8_t*>(codes);
   auto* const scales = static_cast<char*>(codes) + padded(count);
   for (std::size_t begin = 0; begin < count; begin += kCodecBlock) {
@@ -31,9 +29,11 @@ void encode_on_cpu(const void* values, Element element, std::size_t count, Round
       largest = std::max(largest, codec::magnitude(value_at(values, element, i)));
     }
     const float inverse = codec::inverse_scale(largest);
+    const std::uint64_t key = codec::block_key(seed, begin / kCodecBlock);
     for (std::size_t i = begin; i < end; ++i) {
-      code[i] = static_cast<std::int8_t>(
-          codec::code(value_at(values, element, i), inverse, rounding == Rounding::Stochastic, seed, i));
+      code[i] =
+          static_cast<std::int8_t>(codec::code(value_at(values, element, i), inverse, rounding == Rounding::Stochastic,
+                                               key, static_cast<std::uint32_t>(i - begin)));
     }
     std::fill(code + end, code + begin + kCodecBlock, std::int8_t{0});
     const float scale = codec::scale(largest);
@@ -41,7 +41,7 @@ void encode_on_cpu(const void* values, Element element, std::size_t count, Round
   }
 }
 
-void decode_on_cpu(const void* codes, std::size_t count, Element element, void* values) {
+void decode_reference(const void* codes, std::size_t count, Element element, void* values) {
   const auto* const code = static_cast<const std::int8_t*>(codes);
   const auto* const scales = static_cast<const char*>(codes) + padded(count);
   for (std::size_t i = 0; i < count; ++i) {

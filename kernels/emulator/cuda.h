@@ -155,29 +155,4 @@ Value atomicAdd(Value* address, Value value) {
 float atomicAdd(float* address, float value);
 unsigned atomicMax(unsigned* address, unsigned value);
 
-inline unsigned __float_as_uint(float value) {
-  unsigned bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-inline float __uint_as_float(unsigned bits) {
-  float value = 0.0F;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-inline float __fmul_rn(float a, float b) {
-  return a * b;
-}
-inline float __fadd_rn(float a, float b) {
-  return a + b;
-}
-inline float __fdiv_rn(float a, float b) {
-  return a / b;
-}
-inline int __float2int_rn(float value) {
-  return static_cast<int>(std::lrint(value));
-}
-inline int __float2int_rd(float value) {
-  return static_cast<int>(std::floor(value));
-}
 // NOLINTEND(bugprone-reserved-identifier)

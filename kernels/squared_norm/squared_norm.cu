@@ -1,5 +1,6 @@
 #include "motley/kernels/squared_norm/squared_norm.cuh"
 
+#include "motley/kernels/block_sum.h"
 #include "motley/kernels/launch.h"
 #include "motley/kernels/quad.h"
 
@@ -8,7 +9,6 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr unsigned kBlocksAtOnce = 4;  // 1024 threads, all that a multiprocessor of sm_75 holds
-constexpr unsigned kWarps = kThreads / 32;
 
 __device__ inline std::size_t chunks_of(std::size_t values) {
   return (values + kNormChunk - 1) / kNormChunk;
@@ -48,24 +48,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   norms[layer] = sum;
 }
 
-/// The sum over the block's threads, in thread 0: lanes of a warp by halves, then warps in order.
-__device__ inline double sum_of_block(double sum) {
-  __shared__ double of_warp[kWarps];
-  for (unsigned step = 16; step > 0; step /= 2) {
-    sum += __shfl_down_sync(0xffffffffU, sum, step);
-  }
-  if (threadIdx.x % 32 == 0) {
-    of_warp[threadIdx.x / 32] = sum;
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (unsigned warp = 1; warp < kWarps; ++warp) {
-      sum += of_warp[warp];
-    }
-  }
-  return sum;
-}
-
 template <typename Value>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     chunks_vectorised(const Value* values, const std::size_t* begins, std::size_t places, double* scratch) {
@@ -89,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       sum += value * value;
     }
   }
-  sum = sum_of_block(sum);
+  sum = sum_of_block<kThreads>(sum);
   if (threadIdx.x == 0) {
     scratch[blockIdx.y * places + blockIdx.x] = sum;
   }
@@ -103,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   for (std::size_t chunk = threadIdx.x; chunk < chunks; chunk += kThreads) {
     sum += scratch[layer * places + chunk];
   }
-  sum = sum_of_block(sum);
+  sum = sum_of_block<kThreads>(sum);
   if (threadIdx.x == 0) {
     norms[layer] = sum;
   }
@@ -116,8 +98,8 @@ int norms_as(NormVersion version, const Value* values, const std::size_t* begins
   const bool plain = version == NormVersion::Plain;
   if (places > 0) {
     const auto x = static_cast<unsigned>(plain ? (places + kThreads - 1) / kThreads : places);
-    const int error = launch(plain ? chunks_plain<Value> : chunks_vectorised<Value>, dim3(x, y), dim3(kThreads),
-                             stream, values, begins, places, scratch);
+    const int error = launch(plain ? chunks_plain<Value> : chunks_vectorised<Value>, dim3(x, y), dim3(kThreads), stream,
+                             values, begins, places, scratch);
     if (error != 0) {
       return error;
     }

@@ -20,8 +20,8 @@ inline constexpr std::size_t kNormChunk = 4096;
 }
 
 /// norms[l] = sum of squares of values begins[l] to begins[l + 1] - 1, for up to 65535 layers, in two launches on
-/// `stream`. Device pointers; `values` aligned to 16 bytes and begins to 16 values, as flat buffers are. No atomics: the
-/// same bits in every launch, and whatever other layers there are. Returns a cudaError_t.
+/// `stream`. Device pointers; `values` aligned to 16 bytes and begins to 16 values, as flat buffers are. No atomics:
+/// the same bits in every launch, and whatever other layers there are. Returns a cudaError_t.
 int squared_norms(NormVersion version, const void* values, Element element, const std::size_t* begins,
                   std::size_t layers, std::size_t largest, double* scratch, double* norms, Stream stream);
 

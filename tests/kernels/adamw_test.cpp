@@ -45,10 +45,13 @@ State some_state(std::size_t count) {
 }
 
 AdamwBuffers buffers_of(State& state, Element element, bool rounds) {
-  return {state.parameter.data(), rounds ? state.half_parameter.data() : nullptr,
+  return {state.parameter.data(),
+          rounds ? state.half_parameter.data() : nullptr,
           element == Element::Float32 ? static_cast<void*>(state.gradient.data())
                                       : static_cast<void*>(state.half_gradient.data()),
-          element, state.mean.data(), state.square.data()};
+          element,
+          state.mean.data(),
+          state.square.data()};
 }
 
 /// Parameters of odd sizes behind each other, padded, so that runs begin anywhere in a block of threads.
@@ -82,13 +85,16 @@ TEST_P(Adamw, EveryVersionEqualsThePlainLoopBitForBit) {
     DeviceArray<float> parameter(before.parameter), mean(before.mean), square(before.square), gradient(before.gradient);
     DeviceArray<std::uint16_t> half_parameter(before.half_parameter), half_gradient(before.half_gradient);
     DeviceArray<DecayRun> device_runs(runs);
-    const AdamwBuffers buffers{parameter.data(), rounds ? half_parameter.data() : nullptr,
-                               element == Element::Float32 ? static_cast<void*>(gradient.data())
-                                                           : static_cast<void*>(half_gradient.data()),
-                               element, mean.data(), square.data()};
+    const AdamwBuffers buffers{
+        parameter.data(),
+        rounds ? half_parameter.data() : nullptr,
+        element == Element::Float32 ? static_cast<void*>(gradient.data()) : static_cast<void*>(half_gradient.data()),
+        element,
+        mean.data(),
+        square.data()};
     ASSERT_EQ(adamw(version, buffers, count, device_runs.data(), runs.size(), kStep, nullptr), 0);
-    const State found{parameter.host(), mean.host(), square.host(), gradient.host(), half_parameter.host(),
-                      half_gradient.host()};
+    const State found{parameter.host(), mean.host(),           square.host(),
+                      gradient.host(),  half_parameter.host(), half_gradient.host()};
     EXPECT_EQ(found, expected);
     EXPECT_TRUE(parameter.intact_behind() && mean.intact_behind() && square.intact_behind() &&
                 gradient.intact_behind() && half_parameter.intact_behind() && half_gradient.intact_behind());

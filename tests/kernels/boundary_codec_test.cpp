@@ -51,9 +51,21 @@ TEST_P(BoundaryCodec, EveryVersionEqualsThePlainLoopBitForBit) {
   const auto [element, rounding, count] = GetParam();
   const Input input(element, activations(count));
   std::vector<char> expected(encoded_bytes(count));
-  encode_on_cpu(input.data(), element, count, rounding, 7, expected.data());
+  encode_reference(input.data(), element, count, rounding, 7, expected.data());
   std::vector<char> decoded(count * (element == Element::Float32 ? 4 : 2));
-  decode_on_cpu(expected.data(), count, element, decoded.data());
+  decode_reference(expected.data(), count, element, decoded.data());
+
+  // At an odd address, as behind a header on the wire.
+  std::vector<char> on_cpu(expected.size() + 2, 0x5a);
+  encode_on_cpu(input.data(), element, count, rounding, 7, on_cpu.data() + 1);
+  EXPECT_EQ(std::vector<char>(on_cpu.begin() + 1, on_cpu.end() - 1), expected);
+  EXPECT_TRUE(on_cpu.front() == 0x5a && on_cpu.back() == 0x5a);
+  std::vector<char> back_on_cpu(decoded.size() + 1, 0x5a);
+  decode_on_cpu(on_cpu.data() + 1, count, element, back_on_cpu.data());
+  EXPECT_EQ(back_on_cpu.back(), 0x5a);
+  back_on_cpu.pop_back();
+  EXPECT_EQ(back_on_cpu, decoded);
+
   const auto* bytes = static_cast<const char*>(input.data());
   DeviceArray<char> values(std::vector<char>(bytes, bytes + decoded.size()));
   for (const CodecVersion version : {CodecVersion::Plain, CodecVersion::Vectorised}) {
@@ -109,6 +121,36 @@ TEST(BoundaryCodecError, StochasticRoundingHasNoBias) {
   // A draw's deviation is at most step / 2; six deviations of the mean.
   for (std::size_t i = 0; i < values.size(); ++i) {
     EXPECT_NEAR(sums[i] / kSeeds, values[i], 6.0 * 0.5 * step / std::sqrt(double{kSeeds})) << i;
+  }
+}
+
+// Draws of a block, in the order of its values: a value of 0.5 between codes is rounded up where the draw is 0.5 or
+// more.
+std::vector<int> draws(std::uint64_t seed, std::size_t blocks) {
+  std::vector<float> values(blocks * kCodecBlock, 0.5F);
+  for (std::size_t block = 0; block < blocks; ++block) values[block * kCodecBlock] = 127.0F;
+  const std::vector<float> decoded = round_trip(values, Rounding::Stochastic, seed);
+  std::vector<int> up;
+  for (std::size_t i = 0; i < decoded.size(); ++i) {
+    if (i % kCodecBlock != 0) up.push_back(decoded[i] > 0.5F ? 1 : 0);
+  }
+  return up;
+}
+
+TEST(BoundaryCodecError, DrawsOfNeighboursBlocksAndSeedsAreIndependent) {
+  constexpr std::size_t kBlocks = 4000;
+  constexpr std::size_t kABlock = kCodecBlock - 1;
+  const std::vector<int> one = draws(1, kBlocks), two = draws(2, kBlocks);
+  const auto agreement = [](const std::vector<int>& a, const std::vector<int>& b, std::size_t shift) {
+    double same = 0;
+    for (std::size_t i = shift; i < a.size(); ++i) same += a[i] == b[i - shift] ? 1 : 0;
+    return same / static_cast<double>(a.size() - shift);
+  };
+  const double deviation = 0.5 / std::sqrt(static_cast<double>(one.size()));
+  EXPECT_NEAR(agreement(one, two, 0), 0.5, 5 * deviation);
+  for (const std::size_t shift :
+       {std::size_t{1}, std::size_t{2}, std::size_t{8}, std::size_t{16}, kABlock, 2 * kABlock}) {
+    EXPECT_NEAR(agreement(one, one, shift), 0.5, 5 * deviation) << shift;
   }
 }
 

@@ -21,7 +21,8 @@ void bench_codec() {
         encode_on_cpu(data, element, n, rounding, 1, codes.data());
       };
     };
-    compare("boundary codec, " + std::to_string(count) + " values (bandwidth: 4 bytes each)", 4.0 * static_cast<double>(count),
+    compare("boundary codec, " + std::to_string(count) + " values (bandwidth: 4 bytes each)",
+            4.0 * static_cast<double>(count),
             {{"plain loop, nearest",
               [&] { encode_reference(values.data_ptr(), Element::Float32, n, Rounding::Nearest, 1, codes.data()); }},
              {"encode, nearest", encode(values, Element::Float32, Rounding::Nearest)},

@@ -9,15 +9,23 @@ namespace motley {
 void bench_router() {
   using namespace kernels;
   constexpr std::int64_t kModels = 28;
-  for (const auto& [queries, width] : {std::pair<std::int64_t, std::int64_t>{8, 256}, {32, 512}, {64, 512}, {512, 512}}) {
+  for (const auto& [queries, width] :
+       {std::pair<std::int64_t, std::int64_t>{8, 256}, {32, 512}, {64, 512}, {512, 512}}) {
     const at::Tensor query = at::randn({queries, width}), model = at::randn({kModels, width}) * 0.02;
     const at::Tensor bias = at::randn({kModels}), label = at::rand({queries, kModels}).round();
     const at::Tensor score = at::empty({queries, kModels}), by_score = at::empty({queries, kModels});
     const at::Tensor query_gradient = at::empty({queries, width});
     const at::Tensor model_gradient = at::zeros({kModels, width}), bias_gradient = at::zeros({kModels});
-    const RouterScoreInput input{static_cast<std::size_t>(queries), kModels, static_cast<std::size_t>(width),
-                                 Element::Float32, query.data_ptr(), model.data_ptr(), bias.data_ptr<float>(),
-                                 label.data_ptr<float>(), nullptr, nullptr};
+    const RouterScoreInput input{static_cast<std::size_t>(queries),
+                                 kModels,
+                                 static_cast<std::size_t>(width),
+                                 Element::Float32,
+                                 query.data_ptr(),
+                                 model.data_ptr(),
+                                 bias.data_ptr<float>(),
+                                 label.data_ptr<float>(),
+                                 nullptr,
+                                 nullptr};
     double sum = 0.0;
     // What autograd runs: the derivative of the loss by the scores is sigmoid - label.
     const auto forward = [&] {
@@ -46,8 +54,7 @@ void bench_router() {
     compare("scores and loss" + of, 0,
             {{"LibTorch linear, bce_with_logits, sigmoid", [&] { (void)score_gradient(forward()); }},
              {"router_score_on_cpu", scores_only},
-             {"LibTorch linear, router_loss_on_cpu",
-              [&] {
+             {"LibTorch linear, router_loss_on_cpu", [&] {
                 const at::Tensor z = at::linear(query, model, bias);
                 sum += router_loss_on_cpu(input, z.data_ptr<float>(), by_score.data_ptr<float>());
               }}});
@@ -65,8 +72,7 @@ void bench_router() {
                 (void)by_query(g);
                 by_model(g);
               }},
-             {"router_score",
-              [&] {
+             {"router_score", [&] {
                 scores_only();
                 ours_by_query();
                 ours_by_model();

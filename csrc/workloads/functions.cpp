@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "motley/base/error.h"
+#include "motley/kernels/router_score/router_score.h"
 #include "motley/workloads/mix.h"
 
 namespace motley {
@@ -107,6 +108,54 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
   }
 };
 
+kernels::RouterScoreInput router_input(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                       const at::Tensor& labels) {
+  return {.queries = static_cast<std::size_t>(x.size(0)),
+          .models = static_cast<std::size_t>(weight.size(0)),
+          .width = static_cast<std::size_t>(x.size(1)),
+          .element = kernels::Element::Float32,
+          .query = x.const_data_ptr<float>(),
+          .model = weight.const_data_ptr<float>(),
+          .bias = bias.const_data_ptr<float>(),
+          .label = labels.const_data_ptr<float>(),
+          .weight = nullptr,
+          .positive = nullptr};
+}
+
+struct ScoresAndCrossEntropy : torch::autograd::Function<ScoresAndCrossEntropy> {
+  static variable_list forward(AutogradContext* context, const at::Tensor& given, const at::Tensor& weight,
+                               const at::Tensor& bias, const at::Tensor& labels, WeightGradients* queue) {
+    const at::Tensor x = given.contiguous();
+    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, x.options());
+    const at::Tensor by_score = at::empty_like(scores);
+    const double sum = kernels::router_score_on_cpu(
+        router_input(x, weight, bias, labels), scores.mutable_data_ptr<float>(), by_score.mutable_data_ptr<float>());
+    context->save_for_backward({x, weight, bias, labels, by_score});
+    context->mark_non_differentiable({scores});
+    keep_queue(context, queue);
+    return {scores, at::full({}, sum, x.options())};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto& [x, weight, bias, labels, by_score] = std::tie(saved[0], saved[1], saved[2], saved[3], saved[4]);
+    const float scale = gradients[1].item<float>();
+    WeightGradients* queue = kept_queue(context);
+    queue->add([saved, scale, weight_sum = queue->slot(weight), bias_sum = queue->slot(bias)] {
+      kernels::router_model_gradient_on_cpu(router_input(saved[0], saved[1], saved[2], saved[3]),
+                                            saved[4].const_data_ptr<float>(), scale,
+                                            weight_sum.mutable_data_ptr<float>(), bias_sum.mutable_data_ptr<float>());
+    });
+    at::Tensor dx;
+    if (context->needs_input_grad(0)) {
+      dx = at::empty_like(x);
+      kernels::router_query_gradient_on_cpu(router_input(x, weight, bias, labels), by_score.const_data_ptr<float>(),
+                                            scale, dx.mutable_data_ptr<float>());
+    }
+    return {dx, {}, {}, {}, {}};
+  }
+};
+
 // Four 16-bit draws from one 64-bit number; dropped where a draw is below `threshold`.
 at::Tensor drop(const at::Tensor& input, std::uint64_t key, std::int64_t first_sample, std::uint32_t threshold) {
   const at::Tensor x = input.contiguous();
@@ -173,6 +222,18 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
   const bool apart = queued(context, gain) && queued(context, bias);
   return apart ? LayerNorm::apply(x, gain, bias, epsilon, context.queue)
                : at::layer_norm(x, {x.size(-1)}, gain, bias, epsilon);
+}
+
+ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                    const at::Tensor& labels, const LayerContext& context) {
+  if (queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat) {
+    const variable_list results = ScoresAndCrossEntropy::apply(x, weight, bias, labels.contiguous(), context.queue);
+    return {results[0], results[1]};
+  }
+  const at::Tensor scores = at::linear(x, weight, bias);
+  const at::Tensor known = labels.isnan().logical_not().to(labels.scalar_type());
+  return {scores.detach(),
+          at::binary_cross_entropy_with_logits(scores, labels.nan_to_num(), known, {}, at::Reduction::Sum)};
 }
 
 at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& context, std::uint64_t site) {

@@ -21,6 +21,17 @@ namespace motley {
 [[nodiscard]] at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon,
                                     const LayerContext& context);
 
+struct ScoredLoss {
+  at::Tensor scores;  ///< [samples, out], without gradient
+  at::Tensor sum;     ///< a scalar
+};
+
+/// Scores x W^T + b and the sum of their binary cross-entropy with `labels` ([samples, out], 0 to 1, NaN where nobody
+/// knows: neither loss nor gradient). x: float32 [samples, in], W: [out, in], b: [out]. One kernel does what takes
+/// LibTorch a linear layer, binary_cross_entropy_with_logits and the derivatives of both.
+[[nodiscard]] ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                                  const at::Tensor& labels, const LayerContext& context);
+
 /// Inverted dropout of float32 x [samples, ...], identity when not training. The mask of a sample is a function of the
 /// context's key, of `site` (tells several dropouts in one layer apart) and of the sample's place in the micro-batch:
 /// the same in every plan, replicated ones too. Nothing is saved: backward computes the mask again. `probability` in

@@ -125,17 +125,15 @@ class RouterHead final : public Layer {
   TensorList forward(const TensorList& input, LayerContext& context) const override {
     const auto& p = context.parameters;
     const at::Tensor x = layer_norm(input[0], p[0], p[1], kNormEpsilon, context);
-    const at::Tensor logits = linear(x, p[2], p[3], context);
+    const ScoredLoss right = scores_and_cross_entropy(x, p[2], p[3], field_of(context, *this, "correct"), context);
     const at::Tensor lengths = linear(x, p[4], p[5], context);
     if (context.outputs != nullptr) {
-      (*context.outputs)["correctness"] = logits.detach();
+      (*context.outputs)["correctness"] = right.scores;
       (*context.outputs)["length"] = lengths.detach();
     }
-    const at::Tensor wrong =
-        at::binary_cross_entropy_with_logits(logits, field_of(context, *this, "correct"), {}, {}, at::Reduction::Sum);
     const at::Tensor missed =
         at::smooth_l1_loss(lengths, field_of(context, *this, "length"), at::Reduction::Sum, /*beta=*/1.0);
-    return {(wrong + missed * shape_.length_weight) / static_cast<double>(shape_.models)};
+    return {(right.sum + missed * shape_.length_weight) / static_cast<double>(shape_.models)};
   }
 
  private:

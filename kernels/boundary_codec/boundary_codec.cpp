@@ -29,8 +29,7 @@ MOTLEY_INLINE void encode_block(const Value* __restrict values, std::uint64_t se
   const std::uint64_t key = codec::block_key(seed, block);
   for (std::uint32_t i = 0; i < kBlock; ++i) {
     const float scaled = codec::product(codec::load(values + i), inverse);
-    const int code =
-        kStochastic ? codec::up_by_chance(scaled, codec::uniform(key, i)) : codec::nearest(scaled);
+    const int code = kStochastic ? codec::up_by_chance(scaled, codec::uniform(key, i)) : codec::nearest(scaled);
     codes[i] = static_cast<std::int8_t>(codec::within_a_byte(code));
   }
 }

@@ -47,8 +47,8 @@ MOTLEY_HOST_DEVICE Entropy cross_entropy(float score, float label, float weight,
   const bool known = label == label;
   const float y = known ? label : 0.0F;
   const float t = exp_of_negative(score > 0.0F ? -score : score);
-  const float sure = quotient(1.0F, sum(1.0F, t));                      // sigmoid(|score|)
-  const float against = score > 0.0F ? product(t, sure) : sure;         // sigmoid(-score)
+  const float sure = quotient(1.0F, sum(1.0F, t));                                 // sigmoid(|score|)
+  const float against = score > 0.0F ? product(t, sure) : sure;                    // sigmoid(-score)
   const float surprise = sum(log1p_of_fraction(t), score > 0.0F ? 0.0F : -score);  // log(1 + exp(-score))
   const float wrong = sum(1.0F, -y);
   const float right = sum(1.0F, product(sum(positive, -1.0F), y));

@@ -139,19 +139,19 @@ MOTLEY_CLONES void scores(const std::uint16_t* query, std::size_t queries, const
   rows_times_rows(query, queries, model, models, width, bias, score);
 }
 MOTLEY_CLONES void query_gradient_of(const RouterScoreInput& in, const float* model, const float* by_score, float scale,
-                                  float* out) {
+                                     float* out) {
   factors_times_rows<false>(by_score, in.models, 1, in.queries, model, in.models, in.width, scale, out);
 }
 MOTLEY_CLONES void query_gradient_of(const RouterScoreInput& in, const std::uint16_t* model, const float* by_score,
-                                  float scale, float* out) {
+                                     float scale, float* out) {
   factors_times_rows<false>(by_score, in.models, 1, in.queries, model, in.models, in.width, scale, out);
 }
 MOTLEY_CLONES void model_gradient_of(const RouterScoreInput& in, const float* query, const float* by_score, float scale,
-                                  float* out) {
+                                     float* out) {
   factors_times_rows<true>(by_score, 1, in.models, in.models, query, in.queries, in.width, scale, out);
 }
 MOTLEY_CLONES void model_gradient_of(const RouterScoreInput& in, const std::uint16_t* query, const float* by_score,
-                                  float scale, float* out) {
+                                     float scale, float* out) {
   factors_times_rows<true>(by_score, 1, in.models, in.models, query, in.queries, in.width, scale, out);
 }
 
@@ -162,8 +162,8 @@ double router_score_on_cpu(const RouterScoreInput& input, float* score, float* s
     scores(static_cast<const float*>(input.query), input.queries, static_cast<const float*>(input.model), input.models,
            input.width, input.bias, score);
   } else {
-    scores(static_cast<const std::uint16_t*>(input.query), input.queries, static_cast<const std::uint16_t*>(input.model),
-           input.models, input.width, input.bias, score);
+    scores(static_cast<const std::uint16_t*>(input.query), input.queries,
+           static_cast<const std::uint16_t*>(input.model), input.models, input.width, input.bias, score);
   }
   return router_loss_on_cpu(input, score, score_gradient);
 }

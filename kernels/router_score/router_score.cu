@@ -13,8 +13,8 @@ constexpr unsigned kBlocksAtOnce = 4;
 constexpr unsigned kTile = 32;
 constexpr unsigned kQueries = kRouterQueries;
 static_assert(kQueries == kTile, "a tile of scores is square");
-// Rows of a tile in shared memory: 16 bytes more than 32 values, so that the same column of eight rows lies in different
-// banks and rows stay aligned.
+// Rows of a tile in shared memory: 16 bytes more than 32 values, so that the same column of eight rows lies in
+// different banks and rows stay aligned.
 constexpr unsigned kRow = kTile + 4;
 
 /// `input` with its types.
@@ -305,8 +305,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
 
 /// A thread a weight: adds its spans in order.
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
-    add_spans(const float* partial, unsigned spans, unsigned models, unsigned width, float scale,
-              float* model_gradient, float* bias_gradient) {
+    add_spans(const float* partial, unsigned spans, unsigned models, unsigned width, float scale, float* model_gradient,
+              float* bias_gradient) {
   const unsigned k = blockIdx.x * kThreads + threadIdx.x;
   const unsigned m = blockIdx.y;
   if (k > width) {
@@ -355,9 +355,8 @@ int model_gradient_as(RouterVersion version, const RouterScoreInput& input, cons
   const unsigned columns = pieces(input.width + 1, kThreads);
   const int error =
       version == RouterVersion::Tiled
-          ? launch(model_gradient_tiled<Value>,
-                   dim3(pieces(input.width, kTile), pieces(input.models, kTile), spans), dim3(kThreads), stream, in,
-                   score_gradient, partial)
+          ? launch(model_gradient_tiled<Value>, dim3(pieces(input.width, kTile), pieces(input.models, kTile), spans),
+                   dim3(kThreads), stream, in, score_gradient, partial)
           : launch(model_gradient_plain<Value>, dim3(columns, in.models, spans), dim3(kThreads), stream, in,
                    score_gradient, partial);
   return error != 0 ? error
@@ -371,8 +370,8 @@ int router_score(RouterVersion version, const RouterScoreInput& input, float sca
                  float* score, float* score_gradient, float* query_gradient, Stream stream) {
   return input.element == Element::Float32
              ? score_as<float>(version, input, scale, loss_scratch, loss, score, score_gradient, query_gradient, stream)
-             : score_as<std::uint16_t>(version, input, scale, loss_scratch, loss, score, score_gradient,
-                                       query_gradient, stream);
+             : score_as<std::uint16_t>(version, input, scale, loss_scratch, loss, score, score_gradient, query_gradient,
+                                       stream);
 }
 
 int router_model_gradient(RouterVersion version, const RouterScoreInput& input, const float* score_gradient,
@@ -384,8 +383,8 @@ int router_model_gradient(RouterVersion version, const RouterScoreInput& input, 
   return input.element == Element::Float32
              ? model_gradient_as<float>(version, input, score_gradient, scale, gradient_scratch, model_gradient,
                                         bias_gradient, stream)
-             : model_gradient_as<std::uint16_t>(version, input, score_gradient, scale, gradient_scratch,
-                                                model_gradient, bias_gradient, stream);
+             : model_gradient_as<std::uint16_t>(version, input, score_gradient, scale, gradient_scratch, model_gradient,
+                                                bias_gradient, stream);
 }
 
 }  // namespace motley::kernels::MOTLEY_KERNEL_SPACE

@@ -25,8 +25,8 @@ inline constexpr std::size_t kRouterSpan = 256;
   return (input.queries + kRouterSpan - 1) / kRouterSpan * input.models * (input.width + 1);
 }
 
-// Device pointers, on `stream`; no atomics, so that a launch gives the same bits as the one before. Tiled needs query and
-// model aligned to 16 bytes and a width that is a multiple of 4. Return a cudaError_t.
+// Device pointers, on `stream`; no atomics, so that a launch gives the same bits as the one before. Tiled needs query
+// and model aligned to 16 bytes and a width that is a multiple of 4. Return a cudaError_t.
 
 /// router_score_on_cpu and, where `query_gradient` is not null, router_query_gradient_on_cpu in the same launch; `loss`
 /// is one double, summed by a second one.

@@ -10,7 +10,8 @@ namespace motley::kernels {
 /// Queries against the models of a pool: score(q, m) = query_q . model_m + bias_m, the log-odds that model m answers
 /// query q right, and the weighted binary cross-entropy of what is known:
 ///
-///   loss = sum over known (q, m) of weight_m * ((1 - label) * score + (1 + (positive_m - 1) * label) * log(1 + exp(-score)))
+///   loss = sum over known (q, m) of weight_m * ((1 - label) * score + (1 + (positive_m - 1) * label) * log(1 +
+///   exp(-score)))
 ///
 /// which is LibTorch's binary_cross_entropy_with_logits with weight and pos_weight, reduced by sum. Matrices lie row by
 /// row without gaps.
@@ -27,8 +28,8 @@ struct RouterScoreInput {
   const float* positive;  ///< [models], or null: 1; what a right answer counts against a wrong one
 };
 
-// Forward, input gradient and weight gradient are apart, so that a zero-bubble schedule can put the last one off. Sums are
-// over the input's own order, so that the bits do not depend on anything else.
+// Forward, input gradient and weight gradient are apart, so that a zero-bubble schedule can put the last one off. Sums
+// are over the input's own order, so that the bits do not depend on anything else.
 
 /// Scores, the loss and its gradient by the scores, both [queries, models]. Returns the loss.
 [[nodiscard]] double router_score_on_cpu(const RouterScoreInput& input, float* score, float* score_gradient);

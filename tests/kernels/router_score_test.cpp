@@ -158,14 +158,12 @@ TEST_P(RouterScore, EveryVersionEqualsThePlainLoopUpToRounding) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, RouterScore,
-                         testing::Values(Shape{1, 1, 4, Element::Float32, false},
-                                         Shape{3, 5, 20, Element::Float32, true},
-                                         Shape{32, 32, 32, Element::Float32, false},
-                                         Shape{37, 28, 100, Element::Float32, false},
-                                         Shape{37, 35, 68, Element::BFloat16, true},
-                                         Shape{70, 3, 24, Element::BFloat16, false},
-                                         Shape{300, 6, 36, Element::Float32, true}));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, RouterScore,
+    testing::Values(Shape{1, 1, 4, Element::Float32, false}, Shape{3, 5, 20, Element::Float32, true},
+                    Shape{32, 32, 32, Element::Float32, false}, Shape{37, 28, 100, Element::Float32, false},
+                    Shape{37, 35, 68, Element::BFloat16, true}, Shape{70, 3, 24, Element::BFloat16, false},
+                    Shape{300, 6, 36, Element::Float32, true}));
 
 TEST(RouterScoreOnCpu, TakesAnyWidth) {
   for (const std::size_t width : {1, 7, 19}) {

@@ -178,7 +178,8 @@ TEST(Stage, GradientsAreThoseOfPlainAutograd) {
       tensors = layer.layer().forward(tensors, context);
     }
     (tensors[0] * 0.125).backward();
-    EXPECT_EQ(stage.take_loss(), std::vector<double>{tensors[0].item<double>()});
+    // The router's loss is one kernel of ours in a stage and LibTorch's operators here.
+    EXPECT_NEAR(stage.take_loss().at(0), tensors[0].item<double>(), 1e-6 * tensors[0].item<double>());
     for (const LayerState& layer : stage.layers()) {
       for (std::size_t p = 0; p < layer.specs().size(); ++p) {
         EXPECT_TRUE(at::allclose(layer.gradients()[p], layer.parameters()[p].grad(), 1e-4, 1e-6))

@@ -6,7 +6,6 @@ namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 
 /// The sum of `value` over a block of kThreads threads, valid in thread 0: lanes of a warp by halves, then warps in
 /// order. All threads call it, once a kernel.
-template <unsigned kThreads>
 __device__ inline double sum_of_block(double value) {
   __shared__ double of_warp[kThreads / 32];
   for (unsigned step = 16; step > 0; step /= 2) {

@@ -33,3 +33,12 @@ int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Stream stream, 
 #define MOTLEY_UNROLL
 
 #endif
+
+namespace motley::kernels::MOTLEY_KERNEL_SPACE {
+
+/// What kernels state by __launch_bounds__ unless they say otherwise: threads of a block, and blocks that registers and
+/// shared memory leave room for on a multiprocessor. Together 1024, all that one of sm_75 holds.
+constexpr unsigned kThreads = 256;
+constexpr unsigned kBlocksAtOnce = 4;
+
+}  // namespace motley::kernels::MOTLEY_KERNEL_SPACE

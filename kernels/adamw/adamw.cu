@@ -7,9 +7,6 @@
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kBlocksAtOnce = 4;  // 1024 threads, all that a multiprocessor of sm_75 holds
-
 template <typename Gradient>
 struct Arrays {
   float* parameter;

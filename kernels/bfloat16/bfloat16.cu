@@ -7,9 +7,6 @@
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kBlocksAtOnce = 4;
-
 template <typename From, typename To>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) convert_plain(const From* from, std::size_t count, To* to) {
   const std::size_t i = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;

@@ -6,8 +6,6 @@
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kBlocksAtOnce = 4;
 constexpr unsigned kBlock = kCodecBlock;
 
 __device__ inline std::size_t padded(std::size_t count) {

@@ -8,8 +8,6 @@
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kBlocksAtOnce = 4;
 constexpr unsigned kTile = 32;
 constexpr unsigned kQueries = kRouterQueries;
 static_assert(kQueries == kTile, "a tile of scores is square");
@@ -130,7 +128,7 @@ __device__ inline void load_tile(float* tile, const Value* matrix, unsigned rows
   if (first_row + row < rows && first_column + column < width) {
     quad.load(matrix + static_cast<std::size_t>(first_row + row) * width, first_column + column, width);
   }
-  quad.store(tile, row * kRow + column, kTile * kRow);
+  quad.store(tile + row * kRow + column);
 }
 
 /// The same for score gradients, whose rows of `models` need not be aligned.
@@ -169,8 +167,8 @@ __device__ inline void score_tiles(const Matrices<Value>& in, unsigned first_que
         Quad a[2];
         Quad b[2];
         for (unsigned i = 0; i < 2; ++i) {
-          a[i].load(left, (y + 16 * i) * kRow + column, kTile * kRow);
-          b[i].load(right, (x + 16 * i) * kRow + column, kTile * kRow);
+          a[i].load(left + (y + 16 * i) * kRow + column);
+          b[i].load(right + (x + 16 * i) * kRow + column);
         }
         MOTLEY_UNROLL
         for (unsigned i = 0; i < 4; ++i) {
@@ -197,7 +195,7 @@ __device__ inline void score_tiles(const Matrices<Value>& in, unsigned first_que
       }
     }
   }
-  loss = sum_of_block<kThreads>(loss);
+  loss = sum_of_block(loss);
   if (threadIdx.x == 0) {
     losses[blockIdx.x] = loss;
   }
@@ -227,11 +225,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       MOTLEY_UNROLL
       for (unsigned m = 0; m < kTile; m += 4) {
         Quad factors;
-        factors.load(left, row * kRow + m, kTile * kRow);
+        factors.load(left + row * kRow + m);
         MOTLEY_UNROLL
         for (unsigned i = 0; i < 4; ++i) {
           Quad model;
-          model.load(right, (m + i) * kRow + column, kTile * kRow);
+          model.load(right + (m + i) * kRow + column);
           multiply_add(sum, factors.value[i], model);
         }
       }
@@ -267,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     MOTLEY_UNROLL
     for (unsigned i = 0; i < kTile; ++i) {
       Quad query;
-      query.load(queries, i * kRow + column, kTile * kRow);
+      query.load(queries + i * kRow + column);
       multiply_add(sum, factors[i * kRow + row], query);
       bias += factors[i * kRow + row];
     }
@@ -297,7 +295,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   for (unsigned i = threadIdx.x; i < count; i += kThreads) {
     sum += losses[i];
   }
-  sum = sum_of_block<kThreads>(sum);
+  sum = sum_of_block(sum);
   if (threadIdx.x == 0) {
     *loss = sum;
   }

@@ -7,9 +7,6 @@
 namespace motley::kernels::MOTLEY_KERNEL_SPACE {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kBlocksAtOnce = 4;  // 1024 threads, all that a multiprocessor of sm_75 holds
-
 __device__ inline std::size_t chunks_of(std::size_t values) {
   return (values + kNormChunk - 1) / kNormChunk;
 }
@@ -71,7 +68,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       sum += value * value;
     }
   }
-  sum = sum_of_block<kThreads>(sum);
+  sum = sum_of_block(sum);
   if (threadIdx.x == 0) {
     scratch[blockIdx.y * places + blockIdx.x] = sum;
   }
@@ -85,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   for (std::size_t chunk = threadIdx.x; chunk < chunks; chunk += kThreads) {
     sum += scratch[layer * places + chunk];
   }
-  sum = sum_of_block<kThreads>(sum);
+  sum = sum_of_block(sum);
   if (threadIdx.x == 0) {
     norms[layer] = sum;
   }

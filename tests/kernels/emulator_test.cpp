@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -48,6 +49,41 @@ TEST_P(Emulator, ShufflesVotesAndAtomicsAreThoseOfAWarp) {
   std::vector<int> blocks(std::size_t{5} * 64, -1);
   write_own_block(blocks.data(), 5);
   for (int i = 0; i < 5 * 64; ++i) EXPECT_EQ(blocks[i], i / 64);
+}
+
+TEST_P(Emulator, AtomicsSumAndFindTheLargestOverAllBlocks) {
+  float sum = 0.0F;
+  unsigned largest = 0;
+  sum_and_largest(&sum, &largest, 3);
+  EXPECT_EQ(sum, 3 * 31 * 32 / 2.0F);
+  EXPECT_EQ(largest, 95U);
+}
+
+TEST_P(Emulator, AnyAndAllAreThoseOfTheMask) {
+  for (const auto& [least, expected] : {std::pair{0U, 3U}, std::pair{5U, 1U}, std::pair{32U, 0U}}) {
+    std::vector<unsigned> votes(32);
+    std::iota(votes.begin(), votes.end(), 0U);
+    any_and_all(votes.data(), least);
+    EXPECT_EQ(votes, std::vector<unsigned>(32, expected));
+  }
+}
+
+std::vector<unsigned> order_of_threads(std::uint64_t seed) {
+  emulator::set_seed(seed);
+  unsigned counter = 0;
+  std::vector<unsigned> tickets(256);
+  tickets_of_block(&counter, tickets.data(), 256);
+  return tickets;
+}
+
+TEST(EmulatorOrder, IsDrawnFromTheSeed) {
+  const std::vector<unsigned> one = order_of_threads(1);
+  EXPECT_EQ(order_of_threads(1), one);
+  EXPECT_NE(order_of_threads(2), one);
+  EXPECT_FALSE(std::is_sorted(one.begin(), one.end()));
+  std::vector<unsigned> all = one;
+  std::sort(all.begin(), all.end());
+  for (unsigned i = 0; i < 256; ++i) EXPECT_EQ(all[i], i);
 }
 
 TEST_P(Emulator, NamesABarrierThatNotAllThreadsReach) {

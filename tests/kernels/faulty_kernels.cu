@@ -84,6 +84,22 @@ __global__ void sum_kernel(int* values) {
   }
 }
 
+__global__ void tickets_kernel(unsigned* counter, unsigned* tickets) {
+  tickets[threadIdx.x] = atomicAdd(counter, 1U);
+}
+
+__global__ void any_all_kernel(unsigned* votes, unsigned least) {
+  const unsigned mine = votes[threadIdx.x];
+  const int any = __any_sync(0xffffffffU, mine >= least ? 1 : 0);
+  const int all = __all_sync(0xffffffffU, mine >= least ? 1 : 0);
+  votes[threadIdx.x] = static_cast<unsigned>(any) + 2U * static_cast<unsigned>(all);
+}
+
+__global__ void extremes_kernel(float* sum, unsigned* largest) {
+  atomicAdd(sum, static_cast<float>(threadIdx.x));
+  atomicMax(largest, blockIdx.x * blockDim.x + threadIdx.x * 7 % 32);
+}
+
 __global__ void votes_kernel(unsigned* votes) {
   votes[threadIdx.x] = __ballot_sync(0xffffffffU, threadIdx.x % 3 == 0 ? 1 : 0);
 }
@@ -122,6 +138,15 @@ void write_own_block(int* values, unsigned blocks) {
 }
 void sum_of_warp(int* values) {
   launch(sum_kernel, dim3(1), dim3(32), nullptr, values);
+}
+void tickets_of_block(unsigned* counter, unsigned* tickets, unsigned threads) {
+  launch(tickets_kernel, dim3(1), dim3(threads), nullptr, counter, tickets);
+}
+void any_and_all(unsigned* votes, unsigned least) {
+  launch(any_all_kernel, dim3(1), dim3(32), nullptr, votes, least);
+}
+void sum_and_largest(float* sum, unsigned* largest, unsigned blocks) {
+  launch(extremes_kernel, dim3(blocks), dim3(32), nullptr, sum, largest);
 }
 void votes_of_warp(unsigned* votes) {
   launch(votes_kernel, dim3(1), dim3(32), nullptr, votes);

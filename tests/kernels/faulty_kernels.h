@@ -19,5 +19,8 @@ void count_threads(unsigned* counter, unsigned blocks, bool atomically);
 void write_own_block(int* values, unsigned blocks);
 void sum_of_warp(int* values);
 void votes_of_warp(unsigned* votes);
+void tickets_of_block(unsigned* counter, unsigned* tickets, unsigned threads);
+void any_and_all(unsigned* votes, unsigned least);  // 1 for any, 2 for all
+void sum_and_largest(float* sum, unsigned* largest, unsigned blocks);
 
 }  // namespace motley::kernels

@@ -121,6 +121,13 @@ class Tree(unittest.TestCase):
         self.assertIsNone(re.search(r"libtorch|libc10|libmpi|libcuda|libnccl", needed), needed)
 
 
+    def test_kernels_are_launched_by_one_function_and_have_no_inline_ptx(self):
+        for file in sorted([*(SOURCE / "kernels").rglob("*"), *(SOURCE / "tests" / "kernels").rglob("*")]):
+            if file.suffix in (".cu", ".cuh", ".h", ".cpp"):
+                code = re.sub(r"//.*", "", file.read_text())
+                self.assertIsNone(re.search(r"<<<|>>>\s*\(|\basm\b|__asm", code), file)
+
+
 class Checker(unittest.TestCase):
     """The checks themselves, on small trees with one fault each."""
 

@@ -63,7 +63,8 @@ Roofline roofline() {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device));
   const int capability = properties.major * 10 + properties.minor;
-  const double lanes = capability == 75 || capability == 80 ? 64 : 128;  // CUDA C Programming Guide, compute capabilities
+  const double lanes =
+      capability == 75 || capability == 80 ? 64 : 128;  // CUDA C Programming Guide, compute capabilities
   const Roofline roof{2e3 * attribute(cudaDevAttrMemoryClockRate) * attribute(cudaDevAttrGlobalMemoryBusWidth) / 8,
                       2e3 * lanes * attribute(cudaDevAttrClockRate) * attribute(cudaDevAttrMultiProcessorCount)};
   std::printf("%s, sm_%d: %.0f GB/s, %.1f TFLOP/s float32 by its clocks\n", properties.name, capability,
@@ -72,7 +73,8 @@ Roofline roofline() {
 }
 
 /// Prints median and quartiles of the time of a launch, and what they are of the roofline.
-void measure(const Roofline& roof, const std::string& name, double bytes, double flops, const std::function<int()>& work) {
+void measure(const Roofline& roof, const std::string& name, double bytes, double flops,
+             const std::function<int()>& work) {
   cudaEvent_t start = nullptr;
   cudaEvent_t end = nullptr;
   check(cudaEventCreate(&start));
@@ -152,9 +154,8 @@ void bench_memory(const Roofline& roof, std::size_t n) {
     const CodecVersion codec = fast ? CodecVersion::Vectorised : CodecVersion::Plain;
     for (const Rounding rounding : {Rounding::Nearest, Rounding::Stochastic}) {
       measure(roof, (rounding == Rounding::Nearest ? "encode nearest" : "encode stochastic") + name,
-              4 * count + code_bytes, 0, [&] {
-                return encode(codec, parameter.get(), Element::Float32, n, rounding, 1, codes.get(), nullptr);
-              });
+              4 * count + code_bytes, 0,
+              [&] { return encode(codec, parameter.get(), Element::Float32, n, rounding, 1, codes.get(), nullptr); });
     }
     measure(roof, "decode" + name, 4 * count + code_bytes, 0,
             [&] { return decode(codec, codes.get(), n, Element::Float32, mean.get(), nullptr); });
@@ -170,8 +171,8 @@ void bench_router(const Roofline& roof, std::size_t queries, std::size_t models,
   const Array<float> query(queries * width), model(models * width), bias(models), label(queries * models),
       score(queries * models), by_score(queries * models), query_gradient(queries * width),
       model_gradient(models * width), bias_gradient(models);
-  const RouterScoreInput input{queries,     models,      width,   Element::Float32, query.get(),
-                               model.get(), bias.get(),  label.get(), nullptr,      nullptr};
+  const RouterScoreInput input{queries,     models,     width,       Element::Float32, query.get(),
+                               model.get(), bias.get(), label.get(), nullptr,          nullptr};
   const Array<double> losses(router_loss_scratch(queries)), loss(1);
   const Array<float> scratch(router_gradient_scratch(input));
   const double matrix = 4.0 * static_cast<double>(queries * width);

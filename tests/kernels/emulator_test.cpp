@@ -109,9 +109,9 @@ TEST_P(Emulator, FindsAMissingSyncthreads) {
 }
 
 TEST_P(Emulator, EveryBlockHasSharedMemoryOfItsOwnThatHoldsNothingYet) {
-  std::vector<int> values(3 * 64);
+  std::vector<int> values(192);
   EXPECT_EQ(complaint([&] { sum_of_block(values.data(), 3, true); }), "");
-  EXPECT_EQ(values, std::vector<int>(3 * 64, 63 * 64 / 2));
+  EXPECT_EQ(values, std::vector<int>(192, 63 * 64 / 2));
   EXPECT_THAT(complaint([&] { sum_of_block(values.data(), 3, false); }),
               HasSubstr("changes atomically shared memory that no thread of its block wrote"));
 }

@@ -20,7 +20,7 @@ class Config(unittest.TestCase):
 
     def test_the_configurations_in_the_tree_are_those_of_their_names(self):
         beds = {file.stem: read_config(file) for file in (ROOT / "configs" / "testbeds").glob("*.toml")}
-        self.assertEqual(set(beds), {"equal3", "mixed4", "mixed4-slow-link", "zones8"})
+        self.assertEqual(set(beds), {"equal3", "mixed4", "mixed4-slow-link", "pair", "zones8"})
         self.assertEqual([host.speed for host in beds["equal3"].hosts], [0.6] * 3)
         for name in ("mixed4", "mixed4-slow-link"):
             self.assertEqual([host.speed for host in beds[name].hosts], [1.0, 0.4, 0.2, 0.2])

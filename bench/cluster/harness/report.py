@@ -32,6 +32,9 @@ def row_values(row, setting):
         "samples_per_s": median_spread(rates), "iteration_s": median_spread([run["iteration_s"] for run in row.runs]),
         "steps_s": [run["steps_s"] for run in row.runs], "ranks": [run["ranks"] for run in row.runs],
         "losses": row.runs[0]["losses"]}
+    busy = [max(rank["busy_s"] for rank in run["ranks"]) for run in row.runs if run["ranks"]]
+    if busy:
+        value["idle_per_micro_batch_s"] = (row.iteration() - statistics.median(busy)) / value["micro_batches"]
     if row.predicted is not None:
         value["predicted_iteration_s"] = row.predicted
         value["prediction_error"] = row.predicted / row.iteration() - 1
@@ -164,11 +167,12 @@ def markdown(result):
                      if "prediction_error" in row else "")
         cpu = f"{sum(row['cpu_s'].values()):.2f}" if "cpu_s" in row else ""
         beside = f"{sum(row['cpu_beside_main_thread_s'].values()):.3f}" if "cpu_s" in row else ""
+        idle = f"{row['idle_per_micro_batch_s'] * 1e3:.2f}" if "idle_per_micro_batch_s" in row else ""
         return [row["name"], f"{rate['median']:.2f} [{rate['least']:.2f}, {rate['most']:.2f}]", f"{took['median']:.3f}", predicted,
-                f"{rate['median'] / sum(result['speeds'].values()):.3f}", cpu, beside]
+                f"{rate['median'] / sum(result['speeds'].values()):.3f}", idle, cpu, beside]
 
-    lines += table(["row", "samples/s", "iteration, s", "predicted, s", "share of all speeds", "CPU s an iteration",
-                    "of it beside the main threads"],
+    lines += table(["row", "samples/s", "iteration, s", "predicted, s", "share of all speeds", "busiest rank idle, ms a micro-batch",
+                    "CPU s an iteration", "of it beside the main threads"],
                    [cells(row) for row in sorted(result["rows"], key=lambda row: row["samples_per_s"]["median"])]) + [""]
     lines += table(["ratio", "median", "least", "most", "of", "over"],
                    [[r["what"], f"{r['median']:.2f}x", f"{r['least']:.2f}x", f"{r['most']:.2f}x", r["of"], r["over"]]

@@ -62,6 +62,15 @@ class Losses(unittest.TestCase):
             self.assertFalse(result["agree"])
             self.assertIn("odd", result["faults"][0])
 
+    def test_what_is_rounded_on_the_wire_is_told_and_no_fault(self):
+        rounded = row("int8", "also", "motley", 8, [1], (4.004, 3.0))
+        rounded.plan["stages"][0]["wire"] = "int8"
+        for rows in ([rounded, row("a", "uniform", "motley", 8, [1])], [row("a", "uniform", "motley", 8, [1]), rounded]):
+            result = report.compare_losses(rows)
+            self.assertTrue(result["agree"])
+            self.assertEqual(result["bit_equal_rows"], 1)
+            self.assertAlmostEqual(result["lossy"]["int8"], 1e-3)
+
     def test_other_micro_batches_are_not_compared(self):
         result = report.compare_losses([row("a", "uniform", "motley", 8, [1]), row("b", "plan", "motley", 4, [1], (5.0, 3.0))])
         self.assertTrue(result["agree"])

@@ -112,6 +112,11 @@ def rows_of_motley(setting, arguments, counts):
     rows.append(Row(f"Motley, its plan: {best['schedule']} {report.batches(setting.batch, best['micro_batches'])}", "plan",
                     "motley", best, predicted=best["prediction"]["iteration_s"],
                     bound=best.get("certificate", {}).get("lower_bound_s")))
+    for entry in arguments.also:
+        name, words = entry.split("=", 1)
+        plan = plan_by(setting, "exact", None, *words.split())
+        rows.append(Row(f"Motley, {name}: {plan['schedule']} {report.batches(setting.batch, plan['micro_batches'])}", "also",
+                        "motley", plan, predicted=plan["prediction"]["iteration_s"]))
     single = plan_by(setting, "single", None)
     rows.append(Row(f"Motley, one process on the fastest host, {report.batches(setting.batch, single['micro_batches'])}",
                     "single", "motley", single, predicted=single["prediction"]["iteration_s"]))
@@ -234,6 +239,8 @@ def main(words=None):
     parser.add_argument("--warm-up", type=int, default=2, help="steps of each start that do not count")
     parser.add_argument("--steps", type=int, default=6, help="steps that do")
     parser.add_argument("--plan-arguments", default="", help="further words for motley plan, e.g. '--schedule 1f1b gpipe'")
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=WORDS",
+                        help="a further plan as a row of its own, by these words for motley plan, e.g. 'int8=--allow int8'")
     parser.add_argument("--trace", action="store_true", help="keep a trace of the last step of every run of Motley")
     parser.add_argument("--first", action="store_true", help="the bed goes before all else that runs on this machine")
     parser.add_argument("--out", type=Path, required=True, help="folder for the record and all that led to it")
@@ -242,6 +249,8 @@ def main(words=None):
         for needed, advice in ((MOTLEY, "scripts/build motley"), (ROOT / ".deps" / "peer", "scripts/setup --peer")):
             if not needed.exists():
                 raise Wrong(f"{needed.relative_to(ROOT)} is not there: {advice} makes it")
+        if unnamed := [entry for entry in arguments.also if not entry.split("=", 1)[0] or "=" not in entry]:
+            raise Wrong(f"--also: found {unnamed[0]!r}, expected NAME=WORDS")
         if min(arguments.warm_up, arguments.steps, arguments.repeats) < 1:
             raise Wrong("--warm-up, --steps and --repeats: expected at least 1 each")
         config = read_config(arguments.config)

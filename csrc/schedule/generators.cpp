@@ -19,6 +19,19 @@ Schedule forward_only(int stages, int micro_batches) {
   return schedule;
 }
 
+void check_warm_up(const std::string& schedule, int stages, std::span<const int> warm_up) {
+  if (stages < 1 || warm_up.size() != static_cast<std::size_t>(stages)) {
+    throw InputError::of("{}: found {} warm-up depths, expected {} (one a stage)", schedule, warm_up.size(), stages);
+  }
+  for (std::size_t stage = 0; stage < warm_up.size(); ++stage) {
+    if (warm_up[stage] < 1 || (stage + 1 < warm_up.size() && warm_up[stage] < warm_up[stage + 1])) {
+      throw InputError::of(
+          "{}: warm-up depth of stage {} is {}, expected at least 1 and at least that of the next stage", schedule,
+          stage, warm_up[stage]);
+    }
+  }
+}
+
 Schedule make_schedule(const std::string& name, int micro_batches, std::span<const int> warm_up) {
   const int stages = static_cast<int>(warm_up.size());
   if (name == "1f1b") {

@@ -20,8 +20,24 @@ namespace motley {
 [[nodiscard]] Schedule one_f_one_b(int stages, int micro_batches, std::span<const int> warm_up);
 [[nodiscard]] Schedule one_f_one_b(int stages, int micro_batches);
 
+/// Zero bubble (Qi et al., ICLR 2024): input and weight gradients apart, the weight gradients where a rank would wait.
+/// What list_schedule() makes of passes that all take as long and transfers that take nothing: stage s keeps at most
+/// warm_up[s] micro-batches between F and I, and at most warm_up[0] between F and W, as many as 1F1B keeps on its
+/// fullest rank. With the textbook's depths this is ZB-H1, whose bubble is (p - 1)(F + I - W); with 2 (p - s) - 1 it is
+/// ZB-H2. Depths as for 1F1B.
+[[nodiscard]] Schedule zero_bubble(int stages, int micro_batches, std::span<const int> warm_up);
+
+/// Interleaved 1F1B (Narayanan et al., SC 2021): stage s on rank s % ranks, stages / ranks of them on each,
+/// micro-batches in groups of about `ranks`. The bubble of 1F1B divided by the stages of a rank, for as many times the
+/// transfers. One row a rank. Throws InputError unless stages are a multiple of ranks and micro-batches one of max(1, m
+/// / ranks).
+[[nodiscard]] Schedule interleaved_one_f_one_b(int ranks, int stages, int micro_batches);
+
 /// Forwards only, for validation and evaluation.
 [[nodiscard]] Schedule forward_only(int stages, int micro_batches);
+
+/// Throws InputError naming `schedule` unless there is a depth a stage, each at least 1 and at least that of the next.
+void check_warm_up(const std::string& schedule, int stages, std::span<const int> warm_up);
 
 /// By name: "1f1b" or "gpipe" (warm_up is ignored by gpipe). Throws InputError naming those there are.
 [[nodiscard]] Schedule make_schedule(const std::string& name, int micro_batches, std::span<const int> warm_up);

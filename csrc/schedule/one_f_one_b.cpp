@@ -1,22 +1,12 @@
-#include <algorithm>
-
-#include "motley/base/error.h"
 #include "motley/schedule/generators.h"
 
 namespace motley {
 
 Schedule one_f_one_b(int stages, int micro_batches, std::span<const int> warm_up) {
   Schedule schedule = forward_only(stages, micro_batches);  // checks the counts
-  if (warm_up.size() != static_cast<std::size_t>(stages)) {
-    throw InputError::of("1f1b: found {} warm-up depths, expected {} (one a stage)", warm_up.size(), stages);
-  }
+  check_warm_up("1f1b", stages, warm_up);
   for (int stage = 0; stage < stages; ++stage) {
     const int depth = warm_up[static_cast<std::size_t>(stage)];
-    if (depth < 1 || (stage + 1 < stages && depth < warm_up[static_cast<std::size_t>(stage) + 1])) {
-      throw InputError::of(
-          "1f1b: warm-up depth of stage {} is {}, expected at least 1 and at least that of the next stage", stage,
-          depth);
-    }
     std::vector<Action>& row = schedule.ranks[static_cast<std::size_t>(stage)];
     row.clear();
     int forwards = 0;

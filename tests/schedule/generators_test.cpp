@@ -110,6 +110,54 @@ TEST_P(Grid, DoesNotDeadlockWhereSendsWaitForTheirReceives) {
   }
 }
 
+/// F = I = W = 1: a tick is one pass.
+PipelineCosts ticks(int stages) {
+  StageCosts cost;
+  cost.forward = cost.backward_input = cost.backward_weight = Seconds{1.0};
+  cost.backward = Seconds{2.0};
+  PipelineCosts costs;
+  costs.stages.assign(static_cast<std::size_t>(stages), cost);
+  costs.transfer = [](int, int, Bytes) { return Seconds{0.0}; };
+  return costs;
+}
+
+TEST_P(Grid, ZeroBubbleH1HasThePapersBubbleInTheMemoryOf1F1B) {
+  std::vector<int> textbook;
+  for (int stage = 0; stage < stages; ++stage) textbook.push_back(stages - stage);
+  for (const int micro_batches : kMicroBatches) {
+    SCOPED_TRACE(micro_batches);
+    const Schedule compute = zero_bubble(stages, micro_batches, textbook);
+    const Schedule lowered = add_transfers(compute);
+    EXPECT_TRUE(validate(lowered).empty());
+    const Simulation simulation = simulate(lowered, ticks(stages));
+    // The last stage's work after the first forwards, or a pipeline that never fills: forwards up, gradients down.
+    EXPECT_DOUBLE_EQ(simulation.iteration.value,
+                     std::max(3 * micro_batches + stages - 1, 2 * (stages + micro_batches) - 1));
+    for (const int in_flight : simulation.peak_in_flight) EXPECT_LE(in_flight, std::min(micro_batches, stages));
+  }
+}
+
+TEST_P(Grid, InterleavingDividesTheBubbleByTheStagesOfARank) {
+  const int ranks = stages;
+  for (int local = 1; local <= 3; ++local) {
+    for (const int rounds : {1, 2, 3}) {
+      const int micro_batches = ranks * rounds;
+      SCOPED_TRACE(testing::Message() << local << " stages a rank, " << micro_batches << " micro-batches");
+      const Schedule compute = interleaved_one_f_one_b(ranks, ranks * local, micro_batches);
+      EXPECT_TRUE(validate(add_transfers(compute)).empty());
+      const Simulation simulation = simulate(add_transfers(compute), uniform_costs(ranks * local));
+      EXPECT_NEAR(simulation.iteration.value, (kForward + kBackward) * (micro_batches * local + ranks - 1), 1e-9);
+    }
+  }
+}
+
+TEST(Generators, InterleavedWithOneStageARankIs1F1B) {
+  for (const int micro_batches : {4, 8, 12}) {
+    EXPECT_EQ(interleaved_one_f_one_b(4, 4, micro_batches),
+              one_f_one_b(4, micro_batches, std::vector<int>{7, 5, 3, 1}));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Stages, Grid, testing::Range(1, 9));
 
 TEST(Generators, CountsAndDepthsThatCannotRunAreRefused) {
@@ -118,6 +166,12 @@ TEST(Generators, CountsAndDepthsThatCannotRunAreRefused) {
   EXPECT_THROW((void)one_f_one_b(2, 4, std::vector<int>{1}), InputError);
   EXPECT_THROW((void)one_f_one_b(2, 4, std::vector<int>{0, 0}), InputError);
   EXPECT_THROW((void)one_f_one_b(2, 4, std::vector<int>{1, 2}), InputError);
+  EXPECT_THROW((void)zero_bubble(2, 0, std::vector<int>{2, 1}), InputError);
+  EXPECT_THROW((void)zero_bubble(2, 4, std::vector<int>{1, 2}), InputError);
+  EXPECT_THROW((void)zero_bubble(0, 4, {}), InputError);
+  EXPECT_THROW((void)interleaved_one_f_one_b(2, 3, 4), InputError);
+  EXPECT_THROW((void)interleaved_one_f_one_b(2, 4, 0), InputError);
+  EXPECT_THROW((void)interleaved_one_f_one_b(3, 6, 16), InputError);
   EXPECT_THROW((void)make_schedule("3f3b", 4, std::vector<int>{2, 1}), InputError);
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "motley/comm/work.h"
 
@@ -11,6 +12,7 @@ namespace motley {
 
 class Endpoint;
 class Link;
+struct WorkState;
 
 /// One directed edge between this rank and a peer: first in, first out; the n-th receive takes the n-th send.
 ///
@@ -31,10 +33,14 @@ class Channel {
   [[nodiscard]] int peer() const { return peer_; }
 
  private:
+  std::shared_ptr<WorkState> work_of(std::string_view label);
+
   Endpoint* endpoint_;
   Link* link_;
   int peer_;
   bool sends_;
+  std::vector<std::shared_ptr<WorkState>> works_;  // used again when nobody else holds them
+  std::size_t next_work_ = 0;
 };
 
 }  // namespace motley

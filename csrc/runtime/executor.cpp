@@ -49,7 +49,7 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
       options_(std::move(options)),
       pacer_(pacer),
       timeline_(communicator.rank(), options_.trace),
-      transfers_(communicator, timeline_),
+      transfers_(communicator, timeline_, lowered.stage_count(), lowered.micro_batch_count()),
       exchange_(communicator, workload) {
   MOTLEY_CHECK(lowered.rank_count() == communicator.size(), "{} rows for {} ranks", lowered.rank_count(),
                communicator.size());

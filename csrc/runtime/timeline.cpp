@@ -21,7 +21,7 @@ void Timeline::begin_step() {
   times_ = {};
   sends_.clear();
   events_.clear();
-  link_free_.clear();
+  link_free_.assign(link_free_.size(), {});
 }
 
 void Timeline::computed(const std::string& label, bool update, Seconds start, Seconds end) {
@@ -40,7 +40,10 @@ void Timeline::waited(const std::string& label, Seconds start, Seconds end) {
 
 void Timeline::sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end) {
   // An emulated link is free again at the end it computed, its message a timer's lateness after that.
-  Seconds& link_free = link_free_[to];
+  if (link_free_.size() <= static_cast<std::size_t>(to)) {
+    link_free_.resize(static_cast<std::size_t>(to) + 1);
+  }
+  Seconds& link_free = link_free_[static_cast<std::size_t>(to)];
   start = std::min(std::max(start, link_free), end);
   link_free = std::max(link_free, end);
   times_.transfer += end - start;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -49,7 +48,7 @@ class Timeline {
   RankTimes times_;
   std::vector<SendTimes> sends_;
   std::vector<TraceEvent> events_;
-  std::map<int, Seconds> link_free_;  // by receiver
+  std::vector<Seconds> link_free_;  // by receiver
 };
 
 }  // namespace motley

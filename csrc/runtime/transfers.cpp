@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "motley/base/error.h"
 #include "motley/workloads/tensor_types.h"
@@ -16,22 +17,43 @@ std::span<std::byte> bytes_of(const at::Tensor& tensor) {
 
 }  // namespace
 
+Transfers::Transfers(Communicator& communicator, Timeline& timeline, int stages, int micro_batches)
+    : communicator_(communicator),
+      timeline_(timeline),
+      micro_batches_(micro_batches),
+      slots_(2 * static_cast<std::size_t>(stages) * static_cast<std::size_t>(micro_batches)) {}
+
 bool Transfers::Transfer::done() const {
   return std::all_of(works.begin(), works.end(), [](const Work& work) { return work.done(); });
 }
 
+Transfers::Transfer& Transfers::slot(const Handover& what) {
+  const int place = what.stage * micro_batches_ + what.micro_batch;
+  return slots_.at(2 * static_cast<std::size_t>(place) + (what.pass == Handover::Pass::Forward ? 0 : 1));
+}
+
 void Transfers::put(const Handover& what, TensorList tensors) {
-  const bool fresh = made_.emplace(what, std::move(tensors)).second;
-  MOTLEY_CHECK(fresh, "stage {} is handed micro-batch {} twice", what.stage, what.micro_batch);
+  Transfer& here = slot(what);
+  MOTLEY_CHECK(here.state == State::Empty, "stage {} is handed micro-batch {} twice", what.stage, what.micro_batch);
+  here.state = State::Made;
+  here.tensors = std::move(tensors);
+  ++filled_;
 }
 
 void Transfers::send(const Handover& what, int peer, const std::string& label) {
   reap();
-  const auto found = made_.find(what);
-  MOTLEY_CHECK(found != made_.end(), "{}: nothing was made to send", label);
+  Transfer& made = slot(what);
+  MOTLEY_CHECK(made.state == State::Made, "{}: nothing was made to send", label);
   // In place before the first work is posted: what throws from here on must not free a buffer that is being read.
-  Transfer& transfer = leaving_.emplace_back(Transfer{&label, peer, std::move(found->second), {}});
-  made_.erase(found);
+  if (leaving_count_ == leaving_.size()) {
+    leaving_.emplace_back();
+  }
+  Transfer& transfer = leaving_[leaving_count_++];
+  transfer.label = &label;
+  transfer.peer = peer;
+  transfer.tensors = std::move(made.tensors);
+  made.state = State::Empty;
+  --filled_;
   transfer.works.reserve(transfer.tensors.size());
   for (const at::Tensor& tensor : transfer.tensors) {
     MOTLEY_CHECK(tensor.is_contiguous(), "{}: a stage's tensors are contiguous", label);
@@ -41,15 +63,19 @@ void Transfers::send(const Handover& what, int peer, const std::string& label) {
 
 void Transfers::receive(const Handover& what, int peer, const Boundary& boundary, std::int64_t samples,
                         const std::string& label) {
-  const auto [place, fresh] = arriving_.emplace(what, Transfer{&label, peer, {}, {}});
-  MOTLEY_CHECK(fresh, "{}: posted twice", label);
-  Transfer& transfer = place->second;
+  Transfer& transfer = slot(what);
+  MOTLEY_CHECK(transfer.state == State::Empty, "{}: posted twice", label);
+  transfer.state = State::Arriving;
+  ++filled_;
+  transfer.label = &label;
+  transfer.peer = peer;
+  transfer.tensors.reserve(boundary.size());
   for (const TensorSpec& spec : boundary) {
     if (what.pass == Handover::Pass::Backward && !spec.has_gradient) {
       continue;
     }
-    std::vector<std::int64_t> shape{samples};
-    shape.insert(shape.end(), spec.shape.begin(), spec.shape.end());
+    c10::SmallVector<std::int64_t, 6> shape{samples};
+    shape.append(spec.shape.begin(), spec.shape.end());
     transfer.tensors.push_back(at::empty(shape, at::TensorOptions().dtype(scalar_type(spec.dtype))));
   }
   transfer.works.reserve(transfer.tensors.size());
@@ -59,22 +85,20 @@ void Transfers::receive(const Handover& what, int peer, const Boundary& boundary
 }
 
 TensorList Transfers::take(const Handover& what, const std::string& consumer) {
-  if (const auto made = made_.find(what); made != made_.end()) {
-    TensorList tensors = std::move(made->second);
-    made_.erase(made);
-    return tensors;
+  Transfer& here = slot(what);
+  MOTLEY_CHECK(here.state != State::Empty, "{} has no input: nobody made it here and no receive is posted", consumer);
+  if (here.state == State::Arriving) {
+    wait(here);
+    here.works.clear();
   }
-  const auto found = arriving_.find(what);
-  MOTLEY_CHECK(found != arriving_.end(), "{} has no input: nobody made it here and no receive is posted", consumer);
-  wait(found->second);
-  TensorList tensors = std::move(found->second.tensors);
-  arriving_.erase(found);
-  return tensors;
+  here.state = State::Empty;
+  --filled_;
+  return std::exchange(here.tensors, {});
 }
 
 void Transfers::wait(Transfer& transfer) {
   const bool was_done = transfer.done();
-  const Seconds start = communicator_.now();
+  const Seconds start = was_done ? Seconds{} : communicator_.now();
   for (Work& work : transfer.works) {
     work.wait();
   }
@@ -95,24 +119,27 @@ void Transfers::book(const Transfer& transfer) {
 }
 
 void Transfers::reap() {
-  std::erase_if(leaving_, [this](Transfer& transfer) {
-    if (!transfer.done()) {
-      return false;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < leaving_count_; ++i) {
+    Transfer& transfer = leaving_[i];
+    if (transfer.done()) {
+      wait(transfer);  // throws what failed it
+      book(transfer);
+      transfer.tensors.clear();
+      transfer.works.clear();
+    } else {
+      std::swap(leaving_[kept++], transfer);
     }
-    wait(transfer);  // throws what failed it
-    book(transfer);
-    return true;
-  });
+  }
+  leaving_count_ = kept;
 }
 
 void Transfers::finish() {
-  for (Transfer& transfer : leaving_) {
-    wait(transfer);
-    book(transfer);
+  for (std::size_t i = 0; i < leaving_count_; ++i) {
+    wait(leaving_[i]);
   }
-  leaving_.clear();
-  MOTLEY_CHECK(made_.empty() && arriving_.empty(), "{} tensors made and {} received were not taken", made_.size(),
-               arriving_.size());
+  reap();
+  MOTLEY_CHECK(filled_ == 0, "{} lists of tensors were made or received and not taken", filled_);
 }
 
 }  // namespace motley

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -16,18 +15,17 @@ struct Handover {
   Pass pass;
   int stage;  ///< the one that needs it
   int micro_batch;
-
-  friend auto operator<=>(const Handover&, const Handover&) = default;
 };
 
 /// Tensors between stages: made here, on their way out, on their way in.
 ///
 /// Owns every buffer that the communicator may touch, from before it is posted until its work is done. To be destroyed
 /// only when nothing is under way: after finish(), or after the communicator was aborted. Labels must outlive the
-/// transfers and name the action.
+/// transfers and name the action. In a steady state it allocates nothing but the tensors it hands over.
 class Transfers {
  public:
-  Transfers(Communicator& communicator, Timeline& timeline) : communicator_(communicator), timeline_(timeline) {}
+  /// For hand-overs of `stages` stages (all of the pipeline's) and `micro_batches` micro-batches.
+  Transfers(Communicator& communicator, Timeline& timeline, int stages, int micro_batches);
 
   /// Keeps what a stage of this rank made until send() or take().
   void put(const Handover& what, TensorList tensors);
@@ -50,23 +48,28 @@ class Transfers {
   void finish();
 
  private:
+  enum class State { Empty, Made, Arriving };
   struct Transfer {
-    const std::string* label;
-    int peer;
+    const std::string* label = nullptr;
+    int peer = -1;
     TensorList tensors;
     std::vector<Work> works;
+    State state = State::Empty;  // of a slot
 
     [[nodiscard]] bool done() const;
   };
 
+  [[nodiscard]] Transfer& slot(const Handover& what);
   void wait(Transfer& transfer);
   void book(const Transfer& transfer);
 
   Communicator& communicator_;
   Timeline& timeline_;
-  std::map<Handover, TensorList> made_;
-  std::map<Handover, Transfer> arriving_;
-  std::vector<Transfer> leaving_;  // in the order of sending
+  int micro_batches_;
+  std::vector<Transfer> slots_;    // [stage, micro-batch, pass]
+  int filled_ = 0;                 // slots that are not empty
+  std::vector<Transfer> leaving_;  // the first leaving_count_, in the order of sending; the others keep their memory
+  std::size_t leaving_count_ = 0;
 };
 
 }  // namespace motley

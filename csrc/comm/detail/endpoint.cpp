@@ -122,11 +122,30 @@ Link& Endpoint::open_link(int peer, std::uint64_t members) {
 std::shared_ptr<WorkState> Endpoint::new_work(std::string_view label, int peer, MessageKind kind) {
   auto work = std::make_shared<WorkState>();
   work->endpoint = shared_from_this();
-  work->label = Label(label);
-  work->peer = peer;
-  work->kind = kind;
-  work->posted = steady_now();
+  work->begin(label, peer, kind);
   return work;
+}
+
+void Endpoint::submit(Submission submission) {
+  const std::lock_guard lock(submitted_mutex_);
+  submitted_.push_back(std::move(submission));
+  // Whoever comes first wakes the owner thread, which takes all that has come until then.
+  if (submitted_.size() == 1) post(Drain{this});
+}
+
+void Endpoint::drain() {
+  {
+    const std::lock_guard lock(submitted_mutex_);
+    taken_.swap(submitted_);
+  }
+  for (Submission& submission : taken_) {
+    if (submission.sends) {
+      submission.link->send(std::move(submission.work));
+    } else {
+      submission.link->receive(std::move(submission.work));
+    }
+  }
+  taken_.clear();
 }
 
 void Endpoint::ask_owner(Seconds patience, std::function<void(std::function<void()>)> start) {

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "motley/base/error.h"
 #include "motley/base/units.h"
 #include "motley/comm/communicator.h"
 #include "motley/comm/detail/link.h"
@@ -53,6 +55,13 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   /// A new stream to `peer`; `members` is the fingerprint of the ranks that share its purpose.
   Link& open_link(int peer, std::uint64_t members);
   [[nodiscard]] std::shared_ptr<WorkState> new_work(std::string_view label, int peer, MessageKind kind);
+  /// A message that the owner thread shall start. Allocates nothing in a steady state.
+  struct Submission {
+    Link* link;
+    std::shared_ptr<WorkState> work;
+    bool sends;
+  };
+  void submit(Submission submission);
   /// Says goodbye, or tells the others of the failure, and ends the owner thread. `for_all`: stays until everyone has
   /// said goodbye, at most the deadline. `unwinding`: an exception ends this rank.
   void close(bool for_all, bool unwinding);
@@ -99,7 +108,31 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     std::unique_ptr<Link> link;
   };
 
+  /// Memory for the one Drain that is posted at a time.
+  template <typename Type>
+  struct DrainMemory {
+    using value_type = Type;
+    explicit DrainMemory(Endpoint* owner) : endpoint(owner) {}
+    template <typename Other>
+    DrainMemory(const DrainMemory<Other>& other) : endpoint(other.endpoint) {}  // NOLINT(google-explicit-constructor)
+    Type* allocate(std::size_t count) {
+      MOTLEY_CHECK(count * sizeof(Type) <= sizeof(endpoint->drain_memory_), "{} bytes for a handler",
+                   count * sizeof(Type));
+      return reinterpret_cast<Type*>(endpoint->drain_memory_);
+    }
+    void deallocate(Type*, std::size_t) {}
+    friend bool operator==(const DrainMemory&, const DrainMemory&) = default;
+    Endpoint* endpoint;
+  };
+  struct Drain {
+    using allocator_type = DrainMemory<void>;
+    Endpoint* endpoint;
+    [[nodiscard]] allocator_type get_allocator() const { return allocator_type(endpoint); }
+    void operator()() const { endpoint->drain(); }
+  };
+
   void run();
+  void drain();
   void stop_links(const std::string& reason);
   /// Runs `start` on the owner thread with a callback and waits until that is called, at most `patience`.
   void ask_owner(Seconds patience, std::function<void(std::function<void()>)> start);
@@ -115,6 +148,11 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   std::vector<std::uint32_t> next_stream_;
   bool joined_ = false;
   bool closed_ = false;
+
+  std::mutex submitted_mutex_;
+  std::vector<Submission> submitted_;
+  std::vector<Submission> taken_;  // by the owner thread
+  alignas(std::max_align_t) std::byte drain_memory_[256];
 
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_guard_;

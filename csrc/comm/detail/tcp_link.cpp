@@ -108,8 +108,7 @@ void TcpLink::release() {
 }
 
 void TcpLink::finish_sending() {
-  const std::shared_ptr<WorkState> work = std::move(sends_.front().work);
-  sends_.pop_front();
+  const std::shared_ptr<WorkState> work = sends_.pop_front().work;
   endpoint_.count_sent(peer_, work->data.size());
   const Seconds now = steady_now();  // before the next begins, so that their times do not overlap
   if (!sends_.empty()) start_sending();
@@ -170,8 +169,7 @@ void TcpLink::check_header() {
 }
 
 void TcpLink::finish_reading() {
-  const std::shared_ptr<WorkState> work = std::move(receives_.front());
-  receives_.pop_front();
+  const std::shared_ptr<WorkState> work = receives_.pop_front();
   endpoint_.count_received(peer_, work->into.size());
   const Seconds now = steady_now();
   if (!receives_.empty()) start_reading();
@@ -211,10 +209,8 @@ void TcpLink::fail(const std::string& reason) {
   socket_.close(ignored);
   pace_timer_.cancel();
   verdict_timer_.cancel();
-  const auto sends = std::exchange(sends_, {});
-  const auto receives = std::exchange(receives_, {});
-  for (const Outgoing& outgoing : sends) outgoing.work->fail(reason);
-  for (const auto& work : receives) work->fail(reason);
+  while (!sends_.empty()) sends_.pop_front().work->fail(reason);
+  while (!receives_.empty()) receives_.pop_front()->fail(reason);
 }
 
 std::unique_ptr<Link> TcpTransport::open(int peer, std::uint32_t stream, std::uint64_t members) {

@@ -2,12 +2,12 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <deque>
 #include <memory>
 #include <string>
 
 #include "motley/comm/detail/link.h"
 #include "motley/comm/detail/pacer.h"
+#include "motley/comm/detail/ring.h"
 #include "motley/comm/detail/transport.h"
 #include "motley/comm/detail/wire.h"
 
@@ -51,8 +51,8 @@ class TcpLink final : public Link {
   boost::asio::ip::tcp::socket socket_;
   boost::asio::steady_timer pace_timer_;
   boost::asio::steady_timer verdict_timer_;
-  std::deque<Outgoing> sends_;
-  std::deque<std::shared_ptr<WorkState>> receives_;
+  Ring<Outgoing> sends_;
+  Ring<std::shared_ptr<WorkState>> receives_;
   MessageHeader out_header_;
   MessageHeader in_header_;
   std::size_t out_done_ = 0;

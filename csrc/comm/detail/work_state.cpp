@@ -8,6 +8,17 @@
 
 namespace motley {
 
+void WorkState::begin(std::string_view of, int with, MessageKind what) {
+  label = Label(of);
+  peer = with;
+  kind = what;
+  data = {};
+  into = {};
+  posted = steady_now();
+  error.clear();
+  status.store(Status::Pending, std::memory_order_release);
+}
+
 void WorkState::complete(Seconds now) {
   finished = now;
   settle(Status::Done);

@@ -38,6 +38,8 @@ struct WorkState : std::enable_shared_from_this<WorkState> {
   Seconds finished{};  ///< likewise
   std::string error;   ///< likewise
 
+  /// Fresh: for its first message or, where nobody holds a settled work any more, another one.
+  void begin(std::string_view of, int with, MessageKind what);
   [[nodiscard]] Status settled() const { return status.load(std::memory_order_acquire); }
   void complete(Seconds now);
   void fail(const std::string& reason);

@@ -15,6 +15,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "motley/launcher/options.h"
 #include "motley/launcher/versions.h"
@@ -53,6 +54,13 @@ std::string field_of(const std::string& file, const std::string& key) {
   return "";
 }
 
+/// The number that a text begins with; 0 for one that does not.
+double number_in(const std::string& text) {
+  std::istringstream stream(text);
+  double number = 0.0;
+  return stream >> number ? number : 0.0;
+}
+
 int usable_cores() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -64,11 +72,11 @@ Finding processor() {
   if (const std::string model = field_of("/proc/cpuinfo", "model name"); !model.empty()) {
     finding.found += " of " + model;
   }
-  long long quota = 0;
-  long long period = 0;
-  if (std::sscanf(first_line("/sys/fs/cgroup/cpu.max").c_str(), "%lld %lld", &quota, &period) == 2 && period > 0 &&
-      quota < cores * period) {
-    finding.found += fmt::format(", {:.1f} by quota", static_cast<double>(quota) / static_cast<double>(period));
+  double quota = 0.0;
+  double period = 0.0;
+  std::istringstream limits(first_line("/sys/fs/cgroup/cpu.max"));
+  if (limits >> quota >> period && period > 0.0 && quota < cores * period) {
+    finding.found += fmt::format(", {:.1f} by quota", quota / period);
     finding.verdict = Verdict::Note;
     finding.advice = "a CPU quota stops ranks in bursts, which profiles show as noise; give whole cores instead";
   }
@@ -98,13 +106,13 @@ Finding clock_source() {
 }
 
 Finding memory() {
-  const auto kib = [](const char* key) { return std::atof(field_of("/proc/meminfo", key).c_str()) * 1024.0; };
+  const auto kib = [](const char* key) { return number_in(field_of("/proc/meminfo", key)) * 1024.0; };
   const double available = kib("MemAvailable");
   Finding finding{"memory", fmt::format("{:.1f} GiB, {:.1f} free", kib("MemTotal") / kGiB, available / kGiB),
                   Verdict::Fine, ""};
   const std::string limit = first_line("/sys/fs/cgroup/memory.max");
   if (!limit.empty() && limit != "max") {
-    finding.found += fmt::format(", at most {:.1f} by cgroup", std::atof(limit.c_str()) / kGiB);
+    finding.found += fmt::format(", at most {:.1f} by cgroup", number_in(limit) / kGiB);
   }
   if (available < 2 * kGiB) {
     finding.verdict = Verdict::Note;
@@ -136,7 +144,8 @@ std::optional<std::string> on_path(const std::string& program) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string file = folder + "/" + program;
+    std::string file = folder;
+    file += '/' + program;
     if (access(file.c_str(), X_OK) == 0) {
       return file;
     }

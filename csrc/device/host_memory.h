@@ -12,12 +12,17 @@ struct HostMemoryCounts {
   Bytes live;                    ///< now
   Bytes peak;                    ///< most since installation or the last reset_peak()
   std::int64_t allocations = 0;  ///< blocks ever handed out
+  std::int64_t fresh = 0;        ///< those among them that came from the system, not from the cache
+  Bytes cached;                  ///< given back and kept for the next of their size
 };
 
 /// A handle on a counting allocator for CPU tensors. Cheap to copy; every copy reads the same counters.
 ///
 /// The host has no other way to tell how much memory a stage takes, nor to refuse more than a device of the plan has.
-/// Blocks are aligned to 64 bytes. An allocation costs three atomic operations more than LibTorch's own.
+/// Blocks are aligned to 64 bytes. What is given back is kept for the next allocation of its size: a step asks for the
+/// same sizes as the one before, and memory fresh from the system costs a page fault every 4 KiB. Live and cached bytes
+/// together never exceed the most that was ever live by more than an eighth.
+/// (Under AddressSanitizer nothing is cached, so that it sees every use after free.)
 class HostMemory {
  public:
   struct State;

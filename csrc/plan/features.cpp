@@ -14,9 +14,9 @@ constexpr std::array<Feature, 7> kFeatures{{{"replicas", false},
                                             {"recompute", false},
                                             {"bfloat16", false},
                                             {"int8", false},
-                                            {"zero-bubble", false},
-                                            {"interleaved-1f1b", false},
-                                            {"listed", false}}};
+                                            {"zero-bubble", true},
+                                            {"interleaved-1f1b", true},
+                                            {"listed", true}}};
 
 /// Where `plan` asks for the feature, as a field of its file; "" where it does not.
 std::string use_of(std::string_view feature, const Plan& plan) {

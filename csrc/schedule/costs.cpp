@@ -223,18 +223,12 @@ Shares shares_of(const Plan& plan) {
 }
 
 Schedule schedule_of(const Plan& plan, int devices, bool clip, int receive_ahead) {
-  std::vector<int> warm_up;
-  std::vector<int> ranks;
   std::vector<bool> recompute;
-  for (int s = 0; s < plan.stage_count(); ++s) {
-    const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
-    warm_up.push_back(stage.warm_up > 0 ? stage.warm_up : plan.stage_count() - s);
-    ranks.push_back(stage.replicas.front().device);
+  for (const StagePlan& stage : plan.stages) {
     recompute.push_back(stage.recompute);
   }
-  const Schedule compute = make_schedule(plan.schedule, static_cast<int>(plan.micro_batches), warm_up);
   const Shares shares = shares_of(plan);
-  const Schedule rows = with_recompute(replicate(place(compute, ranks, devices), shares), recompute);
+  const Schedule rows = with_recompute(replicate(compute_schedule(plan, devices), shares), recompute);
   return add_transfers(with_updates(rows, clip), receive_ahead, shares);
 }
 

@@ -1,5 +1,9 @@
 #include "motley/schedule/generators.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "motley/base/error.h"
 
 namespace motley {
@@ -40,7 +44,10 @@ Schedule make_schedule(const std::string& name, int micro_batches, std::span<con
   if (name == "gpipe") {
     return gpipe(stages, micro_batches);
   }
-  throw InputError::of("schedule: found \"{}\", expected \"1f1b\" or \"gpipe\"", name);
+  if (name == "zero-bubble") {
+    return zero_bubble(stages, micro_batches, warm_up);
+  }
+  throw InputError::of("schedule: found \"{}\", expected \"1f1b\", \"zero-bubble\" or \"gpipe\"", name);
 }
 
 Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_count) {
@@ -48,15 +55,61 @@ Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_co
                schedule.rank_count());
   Schedule placed;
   placed.ranks.resize(static_cast<std::size_t>(rank_count));
-  for (std::size_t stage = 0; stage < ranks.size(); ++stage) {
-    if (ranks[stage] < 0 || ranks[stage] >= rank_count ||
-        !placed.ranks[static_cast<std::size_t>(ranks[stage])].empty()) {
-      throw InputError::of("schedule: stage {} on rank {}, expected distinct ranks from 0 to {}", stage, ranks[stage],
+  for (std::size_t row = 0; row < ranks.size(); ++row) {
+    if (ranks[row] < 0 || ranks[row] >= rank_count || !placed.ranks[static_cast<std::size_t>(ranks[row])].empty()) {
+      throw InputError::of("schedule: row {} on rank {}, expected distinct ranks from 0 to {}", row, ranks[row],
                            rank_count - 1);
     }
-    placed.ranks[static_cast<std::size_t>(ranks[stage])] = schedule.ranks[stage];
+    placed.ranks[static_cast<std::size_t>(ranks[row])] = schedule.ranks[row];
   }
   return placed;
+}
+
+namespace {
+
+Schedule listed(const Plan& plan, std::span<const int> devices_of_stages, int devices) {
+  Schedule schedule = parse_csv(fmt::format("{}\n", fmt::join(plan.actions, "\n")), "plan: actions");
+  if (schedule.rank_count() > devices) {
+    throw InputError::of("plan: actions: found {} rows, expected at most {} (one a device)", schedule.rank_count(),
+                         devices);
+  }
+  schedule.ranks.resize(static_cast<std::size_t>(devices));
+  const std::vector<int> owners = schedule.rank_of_stage();
+  for (std::size_t s = 0; s < std::max(owners.size(), devices_of_stages.size()); ++s) {
+    const int found = s < owners.size() ? owners[s] : -1;
+    const int expected = s < devices_of_stages.size() ? devices_of_stages[s] : -1;
+    if (found != expected) {
+      throw InputError::of("plan: actions: stage {} is computed by device {}, in stages by device {} (-1: nowhere)", s,
+                           found, expected);
+    }
+  }
+  if (schedule.micro_batch_count() != plan.micro_batches) {
+    throw InputError::of("plan: actions: found {} micro-batches, expected {}", schedule.micro_batch_count(),
+                         plan.micro_batches);
+  }
+  return schedule;
+}
+
+}  // namespace
+
+Schedule compute_schedule(const Plan& plan, int devices) {
+  std::vector<int> warm_up;
+  std::vector<int> of_stage;
+  for (int s = 0; s < plan.stage_count(); ++s) {
+    const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
+    warm_up.push_back(stage.warm_up > 0 ? stage.warm_up : plan.stage_count() - s);
+    of_stage.push_back(stage.replicas.front().device);
+  }
+  const int micro_batches = static_cast<int>(plan.micro_batches);
+  if (plan.schedule == "listed") {
+    return listed(plan, of_stage, devices);
+  }
+  if (plan.schedule == "interleaved-1f1b") {
+    const auto round = std::find(of_stage.begin() + 1, of_stage.end(), of_stage.front()) - of_stage.begin();
+    const Schedule rows = interleaved_one_f_one_b(static_cast<int>(round), plan.stage_count(), micro_batches);
+    return place(rows, std::span(of_stage).first(static_cast<std::size_t>(round)), devices);
+  }
+  return place(make_schedule(plan.schedule, micro_batches, warm_up), of_stage, devices);
 }
 
 Schedule with_updates(Schedule schedule, bool clip) {

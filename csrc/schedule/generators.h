@@ -3,6 +3,7 @@
 #include <span>
 #include <string>
 
+#include "motley/plan/plan.h"
 #include "motley/schedule/schedule.h"
 
 namespace motley {
@@ -39,11 +40,17 @@ namespace motley {
 /// Throws InputError naming `schedule` unless there is a depth a stage, each at least 1 and at least that of the next.
 void check_warm_up(const std::string& schedule, int stages, std::span<const int> warm_up);
 
-/// By name: "1f1b" or "gpipe" (warm_up is ignored by gpipe). Throws InputError naming those there are.
+/// One stage a rank by name: "1f1b", "zero-bubble" or "gpipe" (which ignores warm_up). Throws InputError naming those
+/// there are.
 [[nodiscard]] Schedule make_schedule(const std::string& name, int micro_batches, std::span<const int> warm_up);
 
-/// Puts stage s on rank `ranks[s]` of `rank_count` ranks; ranks without a stage get an empty row.
+/// Puts row r on rank `ranks[r]` of `rank_count` ranks; ranks without a row get an empty one.
 [[nodiscard]] Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_count);
+
+/// The compute schedule of `plan`: by its generator with its warm-up depths (0: textbook), or as listed, on its
+/// devices, one row each of `devices`. Throws InputError naming the field when the plan's rows are no actions or put a
+/// stage elsewhere than its `stages`.
+[[nodiscard]] Schedule compute_schedule(const Plan& plan, int devices);
 
 /// Appends to every rank that has a stage, after its last action: per stage REDUCE_GRAD where it has several ranks,
 /// NORM (if `clip`) and UPDATE.

@@ -1,5 +1,7 @@
 #include "motley/schedule/schedule.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "motley/base/error.h"
@@ -65,15 +67,19 @@ std::vector<int> Schedule::rank_of_stage() const {
   return owners;
 }
 
-std::string to_csv(const Schedule& schedule) {
-  std::string text;
+std::vector<std::string> csv_rows(const Schedule& schedule) {
+  std::vector<std::string> rows;
   for (const std::vector<Action>& row : schedule.ranks) {
+    std::string& text = rows.emplace_back();
     for (std::size_t column = 0; column < row.size(); ++column) {
       text += (column > 0 ? "," : "") + to_string(row[column]);
     }
-    text += '\n';
   }
-  return text;
+  return rows;
+}
+
+std::string to_csv(const Schedule& schedule) {
+  return fmt::format("{}\n", fmt::join(csv_rows(schedule), "\n"));
 }
 
 Schedule parse_csv(std::string_view text, const std::string& source) {

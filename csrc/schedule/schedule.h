@@ -28,6 +28,8 @@ struct Schedule {
 };
 
 /// One rank a row, actions separated by commas, as PyTorch's golden files.
+[[nodiscard]] std::vector<std::string> csv_rows(const Schedule& schedule);
+/// The same as one text, each row ended by a newline.
 [[nodiscard]] std::string to_csv(const Schedule& schedule);
 /// Throws InputError naming `source`, row and column.
 [[nodiscard]] Schedule parse_csv(std::string_view text, const std::string& source);

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "motley/base/error.h"
 
 namespace motley {
@@ -47,6 +49,37 @@ TEST(HostMemory, RefusesWhatGoesOverTheCapAndSaysHowMuch) {
   const at::Tensor fits = at::empty({1000}, at::kFloat);  // exactly at the cap
   memory.set_cap(std::nullopt);
   EXPECT_NO_THROW(at::empty({100000}, at::kFloat));
+}
+
+TEST(HostMemory, ASecondStepOfTheSameSizesTakesNothingFromTheSystem) {
+  HostMemory memory = HostMemory::install();
+  const auto step = [] {
+    std::vector<at::Tensor> kept;
+    for (const int size : {1000, 77, 1000, 5, 30000}) {
+      kept.push_back(at::empty({size}, at::kFloat));
+      const at::Tensor passing = at::empty({2 * size + 1}, at::kFloat);
+    }
+  };
+  step();
+  const HostMemoryCounts first = memory.counts();
+  EXPECT_EQ(first.live, Bytes{0});
+  if (first.cached == Bytes{0}) {
+    GTEST_SKIP() << "built with AddressSanitizer: nothing is cached";
+  }
+  EXPECT_LE(first.cached.value, (first.peak.value + 10 * 64) * 9 / 8);
+  step();
+  const std::int64_t settled = memory.counts().fresh;
+  step();
+  EXPECT_EQ(memory.counts().allocations, 3 * first.allocations);
+  EXPECT_EQ(memory.counts().fresh, settled);
+}
+
+TEST(HostMemory, WhatIsKeptMakesRoomForOtherSizes) {
+  HostMemory memory = HostMemory::install();
+  for (int size = 1; size < 200; ++size) {
+    const at::Tensor tensor = at::empty({1000 * size}, at::kFloat);
+    EXPECT_LE(memory.counts().cached.value + memory.counts().live.value, (4 * 1000 * size + 64) * 9 / 8);
+  }
 }
 
 TEST(HostMemory, ReadsBlocksOfAnEarlierAllocatorFromItsOwnCounters) {

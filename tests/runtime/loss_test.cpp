@@ -7,6 +7,7 @@
 
 #include "comm/ranks.h"
 #include "motley/schedule/generators.h"
+#include "motley/schedule/tailor.h"
 #include "runtime/pipeline.h"
 
 namespace motley {
@@ -144,6 +145,38 @@ TEST(PlanInvariance, InputAndWeightGradientsApartGiveTheBitsOfThePlainLoop) {
                                "zero bubble")});
     expect_plain_loop(workload, 3, cases);
     expect_plain_loop(workload, 1, {{"alone", even_cuts(workload, 1), weights_apart(one_f_one_b(1, 3), 2)}});
+  }
+}
+
+TEST(PlanInvariance, ZeroBubbleInterleavedAndTailoredSchedulesGiveTheBitsOfThePlainLoop) {
+  for (const Workload& workload : workloads()) {
+    std::vector<Case> cases;
+    for (const int m : {1, 2, 4, 6}) {
+      cases.push_back(
+          {fmt::format("zero-bubble x {}", m), even_cuts(workload, 3), zero_bubble(3, m, std::vector<int>{3, 2, 1})});
+      cases.push_back({fmt::format("deep zero-bubble x {}", m), even_cuts(workload, 3),
+                       zero_bubble(3, m, std::vector<int>{5, 3, 1})});
+      // Stages of unlike speed behind slow links.
+      PipelineCosts costs;
+      for (const double work : {3.0, 1.0, 2.0}) {
+        StageCosts cost;
+        cost.forward = cost.backward_input = cost.backward_weight = Seconds{work};
+        cost.backward = Seconds{1.9 * work};
+        cost.boundary_forward = cost.boundary_backward = Bytes{1};
+        costs.stages.push_back(cost);
+      }
+      costs.transfer = [](int from, int to, Bytes) { return Seconds{0.5 * (1 + from + 2 * to)}; };
+      TailorOptions options;
+      options.micro_batches = m;
+      options.evaluations = 400;
+      const std::vector<int> ranks{0, 1, 2};
+      cases.push_back(
+          {fmt::format("tailored x {}", m), even_cuts(workload, 3), tailor_schedule(costs, ranks, 3, options).compute});
+    }
+    expect_plain_loop(workload, 3, cases);
+    expect_plain_loop(workload, 2,
+                      {{"interleaved x 4", even_cuts(workload, 4), interleaved_one_f_one_b(2, 4, 4)},
+                       {"interleaved x 6", even_cuts(workload, 4), interleaved_one_f_one_b(2, 4, 6)}});
   }
 }
 

@@ -185,5 +185,60 @@ TEST(Generators, PlaceMovesRowsAndUpdatesEndThem) {
   EXPECT_THROW((void)place(gpipe(2, 1), std::vector<int>{0, 2}, 2), InputError);
 }
 
+Plan three_stages(const std::string& schedule) {
+  Plan plan;
+  plan.schedule = schedule;
+  plan.micro_batch_size = 2;
+  plan.micro_batches = 4;
+  for (const int device : {2, 0, 3}) {
+    StagePlan stage;
+    stage.first_layer = plan.stage_count();
+    stage.end_layer = stage.first_layer + 1;
+    stage.replicas = {{device, 0, 2}};
+    plan.stages.push_back(stage);
+  }
+  return plan;
+}
+
+TEST(ComputeSchedule, IsThePlansGeneratorOnThePlansDevices) {
+  const std::vector<int> devices{2, 0, 3};
+  Plan plan = three_stages("1f1b");
+  EXPECT_EQ(compute_schedule(plan, 4), place(one_f_one_b(3, 4), devices, 4));
+  plan.stages[0].warm_up = 4;
+  EXPECT_EQ(compute_schedule(plan, 4), place(one_f_one_b(3, 4, std::vector<int>{4, 2, 1}), devices, 4));
+  plan.schedule = "zero-bubble";
+  EXPECT_EQ(compute_schedule(plan, 4), place(zero_bubble(3, 4, std::vector<int>{4, 2, 1}), devices, 4));
+  plan.schedule = "gpipe";
+  EXPECT_EQ(compute_schedule(plan, 4), place(gpipe(3, 4), devices, 4));
+  plan.schedule = "interleaved-1f1b";
+  plan.stages[2].replicas[0].device = 2;
+  plan.stages.push_back(plan.stages[1]);
+  EXPECT_EQ(compute_schedule(plan, 4), place(interleaved_one_f_one_b(2, 4, 4), std::vector<int>{2, 0}, 4));
+}
+
+TEST(ComputeSchedule, ReadsAListedPlansRowsAndSaysWhatDoesNotFit) {
+  const Schedule rows = compute_schedule(three_stages("zero-bubble"), 4);
+  Plan plan = three_stages("listed");
+  plan.actions = csv_rows(rows);
+  EXPECT_EQ(compute_schedule(plan, 4), rows);
+  EXPECT_EQ(compute_schedule(plan, 6).rank_count(), 6);
+  const auto complaint = [&](int devices = 4) -> std::string {
+    try {
+      (void)compute_schedule(plan, devices);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(complaint(3), testing::HasSubstr("plan: actions: found 4 rows, expected at most 3"));
+  plan.micro_batches = 5;
+  EXPECT_THAT(complaint(), testing::HasSubstr("plan: actions: found 4 micro-batches, expected 5"));
+  plan.micro_batches = 4;
+  std::swap(plan.actions[0], plan.actions[2]);
+  EXPECT_THAT(complaint(), testing::HasSubstr("stage 0 is computed by device 0, in stages by device 2"));
+  plan.actions[0] = "0X1";
+  EXPECT_THAT(complaint(), testing::HasSubstr("plan: actions"));
+}
+
 }  // namespace
 }  // namespace motley

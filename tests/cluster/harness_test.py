@@ -111,10 +111,11 @@ class Ratios(unittest.TestCase):
         result = {"bed": bed, "batch": 16, "steps": 6, "repeats": 2, "command": "x", "speeds": {"fast": 12.0, "slow & old": 5.0},
                   "machine": {"date": "d", "commit": "c", "cores": 2, "cpu": "p", "memory_gib": 4, "kernel": "k", "load_before": 0.1},
                   "rows": [report.row_values(r, setting) for r in rows], "losses": report.compare_losses(rows),
-                  "ratios": report.ratios(rows, {}), "screened": {"uniform split": {"1f1b:8": 3.0}}, "failed": {}}
+                  "ratios": report.ratios(rows, {}), "screened": {"uniform split": {"1f1b:8": 3.0}}, "failed": {},
+                  "refused": {"uniform split": {"zero-bubble:16": "a reason"}}}
         text = report.markdown(result)
         for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
-                      "Kendall's tau of predicted and measured 1.00"):
+                      "Kendall's tau of predicted and measured 1.00", "Not possible with PyTorch: zero-bubble:16: a reason."):
             self.assertIn(words, text)
         self.assertNotIn("FAILED", text)
         picture = ElementTree.fromstring(report.plot(result))
@@ -125,6 +126,12 @@ class Ratios(unittest.TestCase):
 
 
 class Plans(unittest.TestCase):
+
+    def test_what_pytorch_refuses_is_known_beforehand(self):
+        self.assertIsNone(bench.impossible("zero-bubble:16", 4))
+        self.assertIn("multiple of 5", bench.impossible("zero-bubble:16", 3))
+        self.assertIn("as many micro-batches as stages (8)", bench.impossible("1f1b:4", 8))
+        self.assertIsNone(bench.impossible("gpipe:4", 8))
 
     def test_a_given_split_keeps_layers_and_order_and_nothing_else(self):
         made = bench.with_split({**plan([2, 0, 1], 16, "gpipe"), "prediction": {}, "actions": ["0F0"]}, 8, 16)

@@ -123,12 +123,26 @@ def rows_of_motley(setting, arguments, counts):
     return rows, chain, single
 
 
+def impossible(run, stages):
+    """Why PyTorch refuses this schedule with so many micro-batches, or None."""
+    schedule, count = run.split(":")
+    rounds = max(1, int(count) // stages)
+    if schedule == "1f1b" and int(count) < stages:
+        return f"1F1B needs as many micro-batches as stages ({stages})"
+    if schedule == "zero-bubble" and int(count) % rounds:
+        return f"its zero-bubble needs a multiple of {rounds} micro-batches on {stages} stages"
+    return None
+
+
 def screen_peer(setting, plan, group, counts, title):
     """Every schedule once; a row for the best and one for each count under 1F1B, which Motley's rows are compared with."""
     runs = [f"{schedule}:{count}" for schedule in SCHEDULES for count in counts] if len(plan["stages"]) > 1 else [
         f"1f1b:{count}" for count in (1, *counts)]
-    found, failed = {}, {}
+    found, failed, refused = {}, {}, {}
     for run in runs:
+        if why := impossible(run, len(plan["stages"])):
+            refused[run] = why
+            continue
         tell(f"PyTorch, {title}, {run}")
         try:
             found.update(run_peer(setting, plan, [run], f"screen-{group}-{run.replace(':', '-')}"))
@@ -144,7 +158,7 @@ def screen_peer(setting, plan, group, counts, title):
         schedule, count = run.split(":")
         schedule = schedule + " " if len(plan["stages"]) > 1 else ""
         rows.append(Row(f"PyTorch, {title}, {schedule}{report.batches(setting.batch, int(count))}", group, "peer", plan, run))
-    return rows, {run: entry["iteration_s"] for run, entry in found.items()}, failed
+    return rows, {run: entry["iteration_s"] for run, entry in found.items()}, failed, refused
 
 
 def settle(arguments, state):
@@ -177,13 +191,13 @@ def run(arguments, state):
     result["speeds"] = dict(zip([host.name for host in setting.hosts()], speeds(profile, setting.batch)))
     rows, chain, single = rows_of_motley(setting, arguments, counts)
     uniform = next(row.plan for row in rows if row.group == "uniform")
-    result["screened"], result["failed"] = {}, {}
+    result["screened"], result["failed"], result["refused"] = {}, {}, {}
     screens = [(uniform, "uniform", "uniform split"), (single, "single", "one process on the fastest host")]
     if len(chain["stages"]) > 1:
         screens.insert(1, (chain, "split", "Motley's split"))
     for plan, group, title in screens:
-        more, screened, failed = screen_peer(setting, plan, group, counts, title)
-        result["screened"][title], result["failed"][title] = screened, failed
+        more, screened, failed, refused = screen_peer(setting, plan, group, counts, title)
+        result["screened"][title], result["failed"][title], result["refused"][title] = screened, failed, refused
         rows = more + rows
     for repeat in range(arguments.repeats):
         # The order turns round, so that a drift of the machine does not fall on one side.

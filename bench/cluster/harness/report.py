@@ -207,6 +207,9 @@ def markdown(result):
     lines += ["PyTorch's schedules, each tried once (s an iteration): " + "; ".join(
         f"{title}: " + ", ".join(f"{run} {took:.3f}" for run, took in sorted(found.items(), key=lambda item: item[1]))
         for title, found in result["screened"].items()) + ".", ""]
+    refused = {f"{run}: {why}" for each in result["refused"].values() for run, why in each.items()}
+    if refused:
+        lines += ["Not possible with PyTorch: " + "; ".join(sorted(refused)) + ".", ""]
     for where, what in result["failed"].items():
         for run, why in what.items() if isinstance(what, dict) else [("", what)]:
             lines.append(f"FAILED: {where} {run}: {why}")

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench" / "cluster"))
 
+from testbed import kernel  # noqa: E402
 from testbed.cgroups import Version1, Version2, find_cgroups, quota_of  # noqa: E402
 from testbed.config import Host, parse_config, place, read_config  # noqa: E402
 from testbed.errors import Lacking, Wrong  # noqa: E402
@@ -190,6 +191,16 @@ class Cgroups(unittest.TestCase):
         (self.root / "cgroup.controllers").write_text("memory\n")
         with self.assertRaisesRegex(Lacking, "has no cpu controller: the kernel needs CONFIG_CFS_BANDWIDTH"):
             find_cgroups([(self.root, "cgroup2", {"rw"})])
+
+
+class Kernel(unittest.TestCase):
+
+    def test_the_first_trial_that_fails_is_told_with_its_words_and_what_to_do(self):
+        trials = [(["true"], "a", "b"), (["sh", "-c", "echo no such thing >&2; exit 2"], "links are missing", "load them"),
+                  (["false"], "c", "d")]
+        (line,) = kernel.try_namespaces(trials)
+        self.assertRegex(line, r"^links are missing \(.*: no such thing\): load them$")
+        self.assertEqual(kernel.try_namespaces(trials[:1]), [])
 
 
 if __name__ == "__main__":

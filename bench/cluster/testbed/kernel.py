@@ -20,34 +20,26 @@ def call(*command):
     return done.stdout
 
 
-def try_namespaces():
-    """Makes and removes two namespaces, a link between them and a rate on it. Returns what does not work."""
-    one, other = (f"motley-probe-{os.getpid()}-{end}" for end in "ab")
-    made = []
-    try:
-        for name in (one, other):
-            try:
-                call("ip", "netns", "add", name)
-            except Failed as error:
-                return [f"network namespaces cannot be made ({error}): be root, in a container with --privileged; the "
-                        "kernel needs CONFIG_NET_NS"]
-            made.append(name)
+# Each in a namespace that ends with the command, so that nothing is left whatever ends it.
+TRIALS = [
+    (["unshare", "--net", "true"],
+     "network namespaces cannot be made", "be root, in a container with --privileged; the kernel needs CONFIG_NET_NS"),
+    (["unshare", "--net", "ip", "link", "add", "name", "a", "type", "veth", "peer", "name", "b"],
+     "links between namespaces cannot be made", "modprobe veth, or a kernel with CONFIG_VETH"),
+    (["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "10mbit", "burst", "20kb", "limit", "1mb"],
+     "links cannot be given a rate", "modprobe sch_tbf, or a kernel with CONFIG_NET_SCH_TBF"),
+    (["unshare", "--uts", "true"],
+     "hosts cannot have names of their own", "the kernel needs CONFIG_UTS_NS"),
+]
+
+
+def try_namespaces(trials=TRIALS):
+    """What does not work: the first lack, as lines."""
+    for command, lack, advice in trials:
         try:
-            call("ip", "-n", one, "link", "add", "name", "b", "type", "veth", "peer", "name", "a", "netns", other)
+            call(*command)
         except Failed as error:
-            return [f"links between namespaces cannot be made ({error}): modprobe veth, or a kernel with CONFIG_VETH"]
-        try:
-            call("tc", "-n", one, "qdisc", "add", "dev", "b", "root", "tbf", "rate", "10mbit", "burst", "20kb", "limit",
-                 "1mb")
-        except Failed as error:
-            return [f"links cannot be given a rate ({error}): modprobe sch_tbf, or a kernel with CONFIG_NET_SCH_TBF"]
-    finally:
-        for name in made:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
-    try:
-        call("unshare", "--uts", "true")
-    except Failed as error:
-        return [f"hosts cannot have names of their own ({error}): the kernel needs CONFIG_UTS_NS"]
+            return [f"{lack} ({error}): {advice}"]
     return []
 
 

@@ -9,17 +9,19 @@
 #include "motley/base/log.h"
 #include "motley/config/table_reader.h"
 #include "motley/launcher/commands.h"
+#include "motley/launcher/mpirun.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/versions.h"
 
 namespace motley {
 namespace {
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr std::array<Command, 14> kCommands{{
     {"run", "profile, plan, train and evaluate: all of it", command_run},
     {"profile", "measure layers and links (under mpirun)", command_profile},
     {"plan", "cut the model into stages for a profile", command_plan},
     {"import", "read a model that another tool profiled", command_import},
+    {"schedule", "print, convert and validate schedules", command_schedule},
     {"simulate", "replay a plan action by action", command_simulate},
     {"train", "train by a plan (under mpirun)", command_train},
     {"evaluate", "score a trained router against baselines", command_evaluate},
@@ -54,7 +56,7 @@ std::span<const Command> all_commands() {
 std::optional<po::variables_map> parse_options(const Invocation& invocation, const std::string& command,
                                                const std::string& usage, const std::string& example,
                                                po::options_description options, const std::string& positional) {
-  options.add_options()("help,h", "print this");
+  options.add_options()("help,h", "print this")("quiet,q", "say nothing on stderr but errors");
   if (invocation.describe != nullptr) {
     for (const auto& option : options.options()) {
       if (option->long_name() != positional) {
@@ -78,6 +80,9 @@ std::optional<po::variables_map> parse_options(const Invocation& invocation, con
       std::cout << "usage: motley " << usage << "\n\n" << options << "\nexample: " << example << '\n';
       return std::nullopt;
     }
+    if (values.contains("quiet")) {
+      start_logging(Verbosity::Quiet, "");
+    }
     po::notify(values);
   } catch (const po::unknown_option& error) {
     std::vector<std::string> known;
@@ -94,7 +99,7 @@ std::optional<po::variables_map> parse_options(const Invocation& invocation, con
 }
 
 int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
-  start_logging(Verbosity::Normal, "");
+  start_logging(Verbosity::Normal, "", watching_columns());
   const std::vector<std::string> all(argv + 1, argv + argc);
   try {
     if (all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help") {

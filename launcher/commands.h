@@ -40,6 +40,7 @@ int command_train(const Invocation& invocation);
 int command_evaluate(const Invocation& invocation);
 int command_report(const Invocation& invocation);
 int command_export(const Invocation& invocation);
+int command_schedule(const Invocation& invocation);
 int command_show(const Invocation& invocation);
 int command_config(const Invocation& invocation);
 int command_doctor(const Invocation& invocation);

@@ -1,8 +1,10 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "motley/base/file.h"
+#include "motley/base/progress.h"
 #include "motley/launcher/options.h"
 #include "motley/routing/report.h"
 
@@ -20,7 +22,9 @@ int command_evaluate(const Invocation& invocation) {
   if (!values) {
     return 0;
   }
+  std::optional<Waiting> waiting(std::in_place, "evaluate");
   const RouterEvaluation evaluation = evaluate_run(data, run);
+  waiting.reset();
   write_durably(std::filesystem::path(run) / "evaluation.json", to_json(evaluation).dump(1) + '\n');
   if (values->contains("json")) {
     std::cout << to_json(evaluation) << '\n';

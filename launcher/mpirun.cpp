@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -100,6 +101,21 @@ MpiOutcome run_under_mpi(int ranks, const std::string& program, const std::vecto
       kill(child, SIGTERM);
     }
   }
+}
+
+std::size_t watching_columns() {
+  const std::size_t own = terminal_columns(STDERR_FILENO);
+  if (own > 0 || std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) {
+    return own;
+  }
+  const std::string theirs = fmt::format("/proc/{}/fd/{}", getppid(), STDERR_FILENO);
+  const int descriptor = open(theirs.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (descriptor < 0) {
+    return 0;
+  }
+  const std::size_t columns = terminal_columns(descriptor);
+  close(descriptor);
+  return columns;
 }
 
 }  // namespace motley

@@ -1,7 +1,11 @@
+#include <fmt/format.h>
+
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "motley/base/error.h"
+#include "motley/base/progress.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/plan_model.h"
 #include "motley/partitioner/explain.h"
@@ -57,7 +61,9 @@ int command_plan(const Invocation& invocation) {
     search.schedules = std::move(schedules);
   }
   const Profile profile = read_profile(profile_file);
+  std::optional<Waiting> waiting(std::in_place, fmt::format("plan ({})", planner));
   const SearchResult result = find_plan(planner, profile, search);
+  waiting.reset();
   if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
     if (values->contains("json")) {
       std::cout << nlohmann::json{{"infeasible", infeasible->reason}, {"missing_bytes", infeasible->missing.value}}

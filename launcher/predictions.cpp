@@ -1,9 +1,12 @@
 #include "motley/launcher/predictions.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "motley/base/progress.h"
 #include "motley/record/safetensors.h"
 #include "motley/schedule/generators.h"
 #include "motley/schedule/lowering.h"
@@ -24,6 +27,15 @@ void write_predictions(Communicator& communicator, const Workload& workload, con
   const std::int64_t size = workload.data->size(split);
   const std::int64_t chunk = options.micro_batch_size * kMicroBatches;
   std::vector<std::int64_t> samples(static_cast<std::size_t>(chunk));
+  std::optional<TaskProgress> progress;
+  if (communicator.rank() == 0) {
+    progress.emplace(
+        TaskProgress::Options{.task = fmt::format("evaluate ({})", split == Split::Test ? "test" : "validation"),
+                              .total = size,
+                              .part = "sample",
+                              .unit = "samples",
+                              .only_end = true});
+  }
   Fields all;
   for (std::int64_t begin = 0; begin < size; begin += chunk) {
     for (std::int64_t i = 0; i < chunk; ++i) {
@@ -33,6 +45,9 @@ void write_predictions(Communicator& communicator, const Workload& workload, con
       const at::Tensor kept = tensor.narrow(0, 0, std::min(chunk, size - begin)).to(at::kFloat).contiguous();
       at::Tensor& target = all[name];
       target = target.defined() ? at::cat({target, kept}) : kept;
+    }
+    if (progress) {
+      progress->update(std::min(begin + chunk, size));
     }
   }
   if (all.empty()) {

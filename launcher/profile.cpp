@@ -2,8 +2,10 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "motley/base/log.h"
+#include "motley/base/progress.h"
 #include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/on_ranks.h"
@@ -42,12 +44,17 @@ int command_profile(const Invocation& invocation) {
     profiler.seed = config.train.seed;
     profiler.emulated = config.devices.emulated();
     profiler.optimizer = optimizer_options(config);
+    std::optional<Waiting> waiting;
+    if (rank == 0) {
+      waiting.emplace("profile");
+    }
     const Profile profile =
         measure(*communicator, workload, memory, pacer_of(config, rank), profiler, [&](const std::string& phase) {
-          if (rank == 0) {
-            spdlog::info("profile: {}", phase);
+          if (waiting) {
+            waiting->phase(phase);
           }
         });
+    waiting.reset();
     if (rank == 0) {
       const std::filesystem::path file =
           out.empty() ? config.run_directory / "profile.json" : std::filesystem::path(out);

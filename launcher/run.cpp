@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "motley/base/error.h"
 #include "motley/base/file.h"
 #include "motley/base/log.h"
+#include "motley/base/progress.h"
 #include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
 #include "motley/launcher/mpirun.h"
@@ -31,7 +33,9 @@ nlohmann::json summary_of(const std::filesystem::path& record) {
 }
 
 Plan plan_by(const std::string& planner, const Profile& profile, const SearchOptions& options, bool tell) {
+  std::optional<Waiting> waiting(std::in_place, fmt::format("plan ({})", planner));
   const SearchResult result = find_plan(planner, profile, options);
+  waiting.reset();
   if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
     throw InputError::of("planner {}: no plan fits: {}", planner, infeasible->reason);
   }
@@ -112,17 +116,23 @@ int command_run(const Invocation& invocation) {
   po::options_description options("options");
   ConfigArguments arguments;
   arguments.add_to(options);
-  options.add_options()("json", "print one JSON object");
+  std::string tensorboard;
+  options.add_options()("json", "print one JSON object")(
+      "tensorboard", po::value(&tensorboard), "folder for event files of TensorBoard, a folder a plan in it");
   const auto values = parse_options(invocation, "run", "run CONFIG [--set KEY=VALUE]",
                                     "motley run configs/quickstart.toml", options, "config");
   if (!values) {
     return 0;
   }
   const Config config = arguments.read();
+  const bool quiet = values->contains("quiet");
   const auto job = [&](const std::string& command, const std::vector<std::string>& more) {
     std::vector<std::string> words{command};
     std::ranges::copy(arguments.words(), std::back_inserter(words));
     std::ranges::copy(more, std::back_inserter(words));
+    if (quiet) {
+      words.emplace_back("--quiet");
+    }
     hand_over(invocation, config.devices.ranks, words);
   };
   const std::filesystem::path& run = config.run_directory;
@@ -132,22 +142,28 @@ int command_run(const Invocation& invocation) {
   const Profile profile = read_profile(profile_file);
 
   SearchOptions search = search_options(config);
-  const Plan chosen = plan_by(config.plan.planner, profile, search, true);
+  const Plan chosen = plan_by(config.plan.planner, profile, search, !quiet);
   const std::string plan_file = (run / "plan.json").string();
   write_plan(plan_file, chosen);
 
   // The same micro-batches, so that losses must agree bit for bit.
   search.micro_batch_sizes = {chosen.micro_batch_size};
+  const auto train = [&](const std::string& name, std::vector<std::string> words) {
+    if (!tensorboard.empty()) {
+      words.insert(words.end(), {"--tensorboard", (std::filesystem::path(tensorboard) / name).string()});
+    }
+    job("train", words);
+  };
   std::vector<Row> rows;
   for (const std::string& planner : config.compare.planners) {
     const std::filesystem::path directory = run / ("compare-" + planner);
     const std::string file = (directory / "plan.json").string();
     write_plan(file, plan_by(planner, profile, search, false));
-    job("train", {"--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
-                  std::to_string(config.compare.steps), "--no-evaluation", "--trace"});
+    train(planner, {"--plan", file, "--profile", profile_file, "--run", directory.string(), "--steps",
+                    std::to_string(config.compare.steps), "--no-evaluation", "--trace"});
     rows.push_back({planner, summary_of(directory / "record.jsonl")});
   }
-  job("train", {"--plan", plan_file, "--profile", profile_file, "--run", run.string(), "--trace"});
+  train("motley", {"--plan", plan_file, "--profile", profile_file, "--run", run.string(), "--trace"});
   rows.push_back({"motley", summary_of(run / "record.jsonl")});
 
   nlohmann::json result = {{"emulated", config.devices.emulated()}};
@@ -160,7 +176,9 @@ int command_run(const Invocation& invocation) {
   if (config.workload == "router" && data == "synthetic") {
     text += "\nnot evaluated: the data is synthetic, there is no LLM to route to\n";
   } else if (config.workload == "router") {
+    std::optional<Waiting> waiting(std::in_place, "evaluate");
     const RouterEvaluation evaluation = evaluate_run(data, run);
+    waiting.reset();
     result["router"] = to_json(evaluation);
     write_durably(run / "evaluation.json", result["router"].dump(1) + '\n');
     text += '\n' + in_words(evaluation);

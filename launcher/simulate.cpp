@@ -2,34 +2,68 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "motley/base/error.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/simulated_events.h"
 #include "motley/plan/files.h"
+#include "motley/schedule/generators.h"
+#include "motley/schedule/lowering.h"
 
 namespace motley {
+namespace {
+
+/// A schedule from a file in place of the plan's own, lowered. Throws InputError where it does not fit the plan.
+Schedule schedule_for(const Plan& plan, const std::string& file, int devices) {
+  Schedule compute = compute_only(read_csv(file));
+  const auto expect = [&](const std::string& what, std::int64_t found, std::int64_t expected) {
+    if (found != expected) {
+      throw InputError::of("{}: found {} {}, expected the plan's {}", file, found, what, expected);
+    }
+  };
+  expect("stages", compute.stage_count(), plan.stage_count());
+  expect("micro-batches", compute.micro_batch_count(), plan.micro_batches);
+  const std::vector<int> ranks = compute.rank_of_stage();
+  for (std::size_t s = 0; s < ranks.size(); ++s) {
+    expect(fmt::format("as the rank of stage {}", s), ranks[s], plan.stages[s].replicas.front().device);
+  }
+  compute.ranks.resize(static_cast<std::size_t>(std::max(devices, compute.rank_count())));
+  return add_transfers(with_updates(std::move(compute), true));
+}
+
+}  // namespace
 
 int command_simulate(const Invocation& invocation) {
   po::options_description options("options");
   std::string profile_file;
   std::string plan_file;
   std::string trace;
+  std::string schedule;
   options.add_options()("profile", po::value(&profile_file)->required(), "profile.json")(
-      "plan", po::value(&plan_file)->required(), "plan.json")(
+      "plan", po::value(&plan_file)->required(), "plan.json")("schedule", po::value(&schedule),
+                                                              "1f1b, gpipe or a CSV file, instead of the plan's own")(
       "trace", po::value(&trace), "Chrome/Perfetto trace to write")("json", "print one JSON object");
   const auto values =
-      parse_options(invocation, "simulate", "simulate --profile FILE --plan FILE [--trace OUT]",
+      parse_options(invocation, "simulate", "simulate --profile FILE --plan FILE [--schedule S] [--trace OUT]",
                     "motley simulate --profile run/profile.json --plan run/plan.json --trace trace.json", options, "");
   if (!values) {
     return 0;
   }
   const Profile profile = read_profile(profile_file);
-  const Plan plan = read_plan(plan_file);
+  Plan plan = read_plan(plan_file);
+  const bool from_file = std::filesystem::path(schedule).extension() == ".csv";
+  if (!schedule.empty() && !from_file) {
+    plan.schedule = schedule;
+  }
   validate(plan, static_cast<int>(profile.model.layers.size()), profile.cluster.size(), plan_file);
-  const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), true), costs_of(plan, profile),
-                                         SimulateOptions{.events = !trace.empty()});
+  const int devices = profile.cluster.size();
+  const Simulation simulation =
+      simulate(from_file ? schedule_for(plan, schedule, devices) : schedule_of(plan, devices, true),
+               costs_of(plan, profile), SimulateOptions{.events = !trace.empty()});
   if (!trace.empty()) {
     write_trace(trace, simulated_events(simulation, Seconds{}));
   }

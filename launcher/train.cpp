@@ -38,6 +38,7 @@ struct TrainArguments {
   std::string resume;
   bool allow_changes = false;
   bool json = false;
+  std::string tensorboard;
   std::int64_t checkpoint_every = -1;  // as configured
 };
 
@@ -165,8 +166,9 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     for (const char* const stale : {"trace.json", "evaluation.json"}) {
       std::filesystem::remove(directory / stale);  // of what the record said before
     }
-    record.emplace(directory / "record.jsonl", plan, config.devices.emulated(), config.train.global_batch, first,
-                   steps);
+    record.emplace(directory / "record.jsonl",
+                   RunFacts{plan, config.devices.emulated(), config.train.global_batch, first, steps, config.keys},
+                   arguments.tensorboard);
   }
   Checkpointer checkpointer(communicator,
                             {checkpoints, training_settings(config, workload), static_cast<int>(config.checkpoint.keep),
@@ -242,7 +244,8 @@ int command_train(const Invocation& invocation) {
       "resume", po::value(&arguments.resume),
       "go on from this checkpoint, or the latest in this folder of them, under any plan")(
       "allow-changes", "resume although the settings that decide the losses have changed")(
-      "json", "print the run's summary as one JSON object")(
+      "json", "print the run's summary as one JSON object")("tensorboard", po::value(&arguments.tensorboard),
+                                                            "folder for an event file of TensorBoard")(
       "checkpoint-every", po::value(&arguments.checkpoint_every),
       "steps between checkpoints, 0: none (default: checkpoint.every)");
   const auto values =
@@ -256,9 +259,9 @@ int command_train(const Invocation& invocation) {
   arguments.json = values->contains("json");
   arguments.evaluation = !values->contains("no-evaluation");
   SignalWatch signals("motley train");
-  const Config config = arguments.config.read();
+  Config config = arguments.config.read();
   HostMemory memory = start_device(config);
-  const Workload workload = workload_of(config, invocation.registry);
+  const Workload workload = workload_of(config, invocation.registry, &config.keys);
   const auto communicator = connect(comm_options(config, config.comm.deadline));
   return on_ranks(signals, *communicator, [&] { train(arguments, config, workload, memory, signals, *communicator); });
 }

@@ -1,16 +1,16 @@
 #include "motley/launcher/training_record.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "motley/base/log.h"
 #include "motley/plan/files.h"
 
 namespace motley {
 namespace {
 
 constexpr std::size_t kWarmUpSteps = 2;
-constexpr std::int64_t kProgressLines = 10;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -29,6 +29,14 @@ double settled_median(const std::vector<Value>& all, Number&& number) {
 
 nlohmann::json to_json(const RankTimes& times) {
   return {{"busy_s", times.busy.value}, {"wait_s", times.waiting.value}, {"transfer_s", times.transfer.value}};
+}
+
+std::string as_markdown(const std::vector<ConfigKey>& settings) {
+  std::string text = "| key | value | from |\n|---|---|---|\n";
+  for (const ConfigKey& key : settings) {
+    text += fmt::format("| {} | `{}` | {} |\n", key.path, key.value, key.origin.empty() ? "default" : key.origin);
+  }
+  return text;
 }
 
 }  // namespace
@@ -53,20 +61,33 @@ nlohmann::json SendRecord::to_json() const {
   return list;
 }
 
-TrainingRecord::TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated,
-                               std::int64_t global_batch, std::int64_t first_step, std::int64_t steps)
-    : lines_(file, first_step > 0),
-      plan_(plan),
-      emulated_(emulated),
-      batch_(static_cast<double>(global_batch)),
-      steps_(steps) {
+TrainingRecord::TrainingRecord(const std::filesystem::path& file, RunFacts facts,
+                               const std::filesystem::path& tensorboard)
+    : facts_(std::move(facts)),
+      batch_(static_cast<double>(facts_.global_batch)),
+      lines_(file, facts_.first_step > 0),
+      progress_({.task = fmt::format("train ({}{})", facts_.plan.planner, facts_.emulated ? ", emulated" : ""),
+                 .total = facts_.steps,
+                 .unit = "samples",
+                 .units_per_part = batch_,
+                 .first = facts_.first_step}) {
+  nlohmann::json settings = nlohmann::json::object();
+  for (const ConfigKey& key : facts_.settings) {
+    settings[key.path] = key.value;
+  }
   lines_.append({{"kind", "start"},
-                 {"planner", plan.planner},
-                 {"emulated", emulated},
-                 {"plan", motley::to_json(plan)},
-                 {"global_batch", global_batch},
-                 {"first_step", first_step},
-                 {"steps", steps}});
+                 {"planner", facts_.plan.planner},
+                 {"emulated", facts_.emulated},
+                 {"plan", motley::to_json(facts_.plan)},
+                 {"global_batch", facts_.global_batch},
+                 {"first_step", facts_.first_step},
+                 {"steps", facts_.steps},
+                 {"settings", std::move(settings)}});
+  if (!tensorboard.empty()) {
+    events_.emplace(tensorboard);
+    events_->text("settings", as_markdown(facts_.settings));
+    events_->text("plan", "```json\n" + motley::to_json(facts_.plan).dump(1) + "\n```");
+  }
 }
 
 void TrainingRecord::checkpoint(std::int64_t step, Seconds stall) {
@@ -89,20 +110,31 @@ void TrainingRecord::step(std::int64_t step, const StepResult& result) {
     }
   }
   lines_.append(line);
-  if (step % std::max<std::int64_t>(1, steps_ / kProgressLines) == 0 || step + 1 == steps_) {
-    spdlog::info("train ({}{}): step {}/{} loss {:.4f}, {:.0f} samples/s", plan_.planner, emulated_ ? ", emulated" : "",
-                 step + 1, steps_, result.loss, batch_ / result.wall.value);
+  if (events_) {
+    add_to_events(step, result);
+  }
+  progress_.update(step + 1, fmt::format("loss {:.4f}", result.loss));
+}
+
+void TrainingRecord::add_to_events(std::int64_t step, const StepResult& result) {
+  events_->scalars(step, std::vector<Scalar>{{"train/loss", static_cast<float>(result.loss)},
+                                             {"train/gradient_norm", static_cast<float>(result.gradient_norm)},
+                                             {"speed/samples_per_s", static_cast<float>(batch_ / result.wall.value)}});
+  std::vector<Scalar> ranks;
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    ranks.push_back({fmt::format("busy_s/rank {}", rank), static_cast<float>(result.ranks[rank].busy.value)});
+    ranks.push_back({fmt::format("wait_s/rank {}", rank), static_cast<float>(result.ranks[rank].waiting.value)});
+  }
+  if (!ranks.empty()) {
+    events_->scalars(step - 1, ranks);  // their times are told one step later
   }
 }
 
 nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const std::vector<std::string>& sends) {
   const double iteration = settled_median(walls_, [](double wall) { return wall; });
-  nlohmann::json summary = {{"kind", "summary"},
-                            {"planner", plan_.planner},
-                            {"emulated", emulated_},
-                            {"iteration_s", iteration},
-                            {"samples_per_s", batch_ / iteration},
-                            {"losses", losses_}};
+  nlohmann::json summary = {
+      {"kind", "summary"},        {"planner", facts_.plan.planner},      {"emulated", facts_.emulated},
+      {"iteration_s", iteration}, {"samples_per_s", batch_ / iteration}, {"losses", losses_}};
   for (std::size_t rank = 0; rank < peaks.size(); ++rank) {
     const auto of_rank = [&](auto member) {
       return settled_median(times_, [&](const std::vector<RankTimes>& ranks) { return (ranks[rank].*member).value; });
@@ -119,12 +151,12 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const s
       summary["sends"].push_back(std::move(line));
     }
   }
-  if (plan_.prediction) {
-    summary["predicted_iteration_s"] = plan_.prediction->iteration.value;
-    for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
-      summary["predicted_stages"].push_back({{"rank", plan_.stages[s].replicas.front().device},
-                                             {"busy_s", plan_.prediction->stage_busy.at(s).value},
-                                             {"peak_memory_bytes", plan_.prediction->stage_memory.at(s).value}});
+  if (facts_.plan.prediction) {
+    summary["predicted_iteration_s"] = facts_.plan.prediction->iteration.value;
+    for (std::size_t s = 0; s < facts_.plan.stages.size(); ++s) {
+      summary["predicted_stages"].push_back({{"rank", facts_.plan.stages[s].replicas.front().device},
+                                             {"busy_s", facts_.plan.prediction->stage_busy.at(s).value},
+                                             {"peak_memory_bytes", facts_.plan.prediction->stage_memory.at(s).value}});
     }
   }
   lines_.append(summary);

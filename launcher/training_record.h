@@ -3,11 +3,15 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "motley/base/progress.h"
+#include "motley/config/config.h"
 #include "motley/plan/plan.h"
+#include "motley/record/event_file.h"
 #include "motley/record/json_lines.h"
 #include "motley/runtime/executor.h"
 
@@ -29,13 +33,23 @@ class SendRecord {
   std::map<std::pair<int, std::string>, Kind> kinds_;
 };
 
+/// What a record says of its run once.
+struct RunFacts {
+  Plan plan;
+  bool emulated = false;
+  std::int64_t global_batch = 0;
+  std::int64_t first_step = 0;
+  std::int64_t steps = 0;
+  std::vector<ConfigKey> settings;  ///< the effective configuration
+};
+
 /// record.jsonl of a training run and what the program says meanwhile, on rank 0: a line "start", one "step" each, and
 /// a "summary" that holds measured beside predicted times and memory.
 class TrainingRecord {
  public:
-  /// Writes the "start" line; a run that goes on after step 0 adds to the file. Throws Fault when it cannot be written.
-  TrainingRecord(const std::filesystem::path& file, const Plan& plan, bool emulated, std::int64_t global_batch,
-                 std::int64_t first_step, std::int64_t steps);
+  /// Writes the "start" line; a run that goes on after step 0 adds to the file. The same goes to an event file of
+  /// TensorBoard in folder `tensorboard` unless that is empty. Throws Fault when something cannot be written.
+  TrainingRecord(const std::filesystem::path& file, RunFacts facts, const std::filesystem::path& tensorboard);
 
   void step(std::int64_t step, const StepResult& result);
 
@@ -47,11 +61,13 @@ class TrainingRecord {
   nlohmann::json summary(const std::vector<double>& peaks, const std::vector<std::string>& sends);
 
  private:
-  JsonLines lines_;
-  const Plan plan_;
-  bool emulated_;
+  void add_to_events(std::int64_t step, const StepResult& result);
+
+  const RunFacts facts_;
   double batch_;
-  std::int64_t steps_;
+  JsonLines lines_;
+  std::optional<EventFile> events_;
+  TaskProgress progress_;
   std::vector<double> walls_;
   std::vector<double> losses_;
   std::vector<std::vector<RankTimes>> times_;  // [step][rank]

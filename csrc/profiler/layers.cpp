@@ -198,7 +198,9 @@ std::vector<LayerTimes> LayerMeter::times_of(const Samples& samples) {
   // Where a layer's times are skewed, as by preemption on a shared core, the sum of medians is less than what a pass
   // takes. The medians say how a pass divides, the passes how long it is.
   const double fused = spread_of(samples.passes).median / (forward_s + backward_s);
-  const double apart = (spread_of(samples.split_passes).median - fused * forward_s) / apart_s;
+  const double split_backward_s = spread_of(samples.split_passes).median - fused * forward_s;
+  // On a machine that others use, passes of one kind may all have been quicker than the other kind's forwards alone.
+  const double apart = split_backward_s > 0.0 ? split_backward_s / apart_s : fused;
   for (LayerTimes& t : times) {
     t.forward = t.forward * fused;
     t.backward = t.backward * fused;

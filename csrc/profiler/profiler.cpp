@@ -157,8 +157,8 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
     if (!measured.insert(types[static_cast<std::size_t>(turn)]).second) {
       continue;
     }
+    progress("alone: " + types[static_cast<std::size_t>(turn)]);
     if (turn == rank) {
-      progress("alone: " + options.device_type);
       const MeasuredTimes times = meter.times(std::max<std::int64_t>(2, options.repeats / 2), [] { return true; });
       alone = flatten(times.times);
     }

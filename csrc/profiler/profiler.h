@@ -28,6 +28,7 @@ struct ProfilerOptions {
 /// Measures the model on every distinct device, alone and with all ranks busy, and every directed link. Collective over
 /// the communicator's world; the profile is complete on rank 0 and empty elsewhere. A rank whose passes spread by more
 /// than noise_limit is measured once more, for three times as long; what is still noisy then is told in cluster.note.
+/// `progress` is told of every phase, on every rank.
 [[nodiscard]] Profile measure(Communicator& communicator, const Workload& workload, HostMemory memory, Pacer pacer,
                               const ProfilerOptions& options, const std::function<void(const std::string&)>& progress);
 

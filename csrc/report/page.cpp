@@ -133,6 +133,7 @@ nlohmann::json run_json(const AnalysedRun& run) {
                          {"measured", to_json(analysis.measured)},
                          {"simulated", to_json(analysis.simulated)},
                          {"evaluation", data.evaluation},
+                         {"settings", data.settings},
                          {"note", analysis.note},
                          {"findings", findings(run)}};
   if (data.plan.certificate) {

@@ -51,6 +51,7 @@ class RecordReader {
     run_.emulated = field.at("emulated").boolean();
     run_.last_start = field.at("first_step").integer();
     run_.planned_steps = field.at("steps").integer();
+    run_.settings = line.value("settings", nlohmann::json());
     steps_.erase(steps_.lower_bound(run_.last_start), steps_.end());
   }
 

@@ -52,6 +52,7 @@ struct RunData {
   std::optional<Profile> profile;  ///< the one that the plan was made for
   std::vector<TraceEvent> events;  ///< of trace.json
   nlohmann::json evaluation;       ///< of evaluation.json; null where the run was not evaluated
+  nlohmann::json settings;         ///< of the record, by key as TOML; null in a record without
   std::string note;                ///< what was found and cannot be used
 };
 

@@ -173,11 +173,12 @@ void prediction_findings(const AnalysedRun& run, std::vector<std::string>& found
   }
   std::string text =
       fmt::format("The iteration takes {} predicted.", relation(1.0 / (1.0 + *error), "longer", "less time"));
-  const RankAnalysis* worst = nullptr;
+  const RankAnalysis* worst = nullptr;  // of those that are off in the same direction
+  double most = kPredictionOff;
   for (const RankAnalysis& rank : analysis.ranks) {
-    const auto own = error_of(rank.busy);
-    if (own && std::abs(*own) > kPredictionOff &&
-        (worst == nullptr || std::abs(*own) > std::abs(*error_of(worst->busy)))) {
+    const double own = error_of(rank.busy).value_or(0.0);
+    if (std::abs(own) > most && own * *error > 0.0) {
+      most = std::abs(own);
       worst = &rank;
     }
   }
@@ -188,7 +189,7 @@ void prediction_findings(const AnalysedRun& run, std::vector<std::string>& found
         "machine as it will be.",
         worst->rank, time_text(*worst->busy.measured), time_text(*worst->busy.predicted));
   } else {
-    text += " Each rank's own work is as profiled, so look at waiting, links and the engine's own time.";
+    text += " The ranks' own work does not explain it, so look at waiting, links and the engine's own time.";
   }
   found.push_back(text);
 }

@@ -19,7 +19,7 @@ TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
   const Outcome all = motley_program("--help");
   EXPECT_EQ(all.exit_code, 0);
   for (const std::string command : {"run", "profile", "plan", "import", "simulate", "train", "evaluate", "report",
-                                    "export", "show", "config", "doctor", "completion"}) {
+                                    "export", "schedule", "show", "config", "doctor", "completion"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + command)) << all.out;
     const Outcome one = motley_program(command + " --help");
     EXPECT_EQ(one.exit_code, 0) << one.err;

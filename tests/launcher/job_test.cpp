@@ -89,7 +89,8 @@ TEST_F(Job, RunsFromProfileToEvaluationAndEveryFileCanBeUsedAgain) {
   EXPECT_DOUBLE_EQ(nlohmann::json::parse(simulated.out).at("iteration_s").get<double>(),
                    read_plan(plan).prediction->iteration.value);
   EXPECT_GT(nlohmann::json::parse(text_of(trace)).at("traceEvents").size(), 8U);
-  for (const std::string file : {"profile.json", "plan.json", "record.jsonl", "predictions-test.safetensors"}) {
+  for (const std::string file : {"profile.json", "plan.json", "record.jsonl", "evaluation.json", "trace.json",
+                                 "predictions-test.safetensors", "."}) {
     const Outcome shown = motley_program("show " + (run_ / file).string());
     EXPECT_EQ(shown.exit_code, 0) << shown.err;
     EXPECT_GT(shown.out.size(), 40U) << file;
@@ -209,6 +210,8 @@ TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
   EXPECT_THAT(fresh.err, AllOf(HasSubstr("has a checkpoint of step"), HasSubstr("--resume")));
   const std::string settings = text_of(config_);
   write_text(config_, std::regex_replace(settings, std::regex("global_batch = 64"), "global_batch = 64\nseed = 5"));
+  EXPECT_THAT(motley_program("show " + checkpoints).out,
+              AllOf(HasSubstr("training goes on with step"), HasSubstr("train.seed"), HasSubstr("layers, ")));
   const Outcome changed = train("single", "parts", "--resume " + checkpoints);
   EXPECT_EQ(changed.exit_code, 2);
   EXPECT_THAT(changed.err, HasSubstr("train.seed: 1 in the checkpoint, 5 now"));

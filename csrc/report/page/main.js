@@ -91,6 +91,10 @@ function planDetails(run) {
   return el("details", {}, ...children);
 }
 
+function settingsDetails(run) {
+  return run.settings ? el("details", {}, el("summary", {}, "The settings"), table(["key", "value"], Object.entries(run.settings))) : null;
+}
+
 function chosenRunBar() {
   const buttons = runs.map((run, i) => {
     const button = el("button", { type: "button", "aria-pressed": i === 0 }, run.name);
@@ -128,7 +132,7 @@ function build() {
     el("p", { class: "soft" }, run.measured.length
       ? `The last step of the run as it was measured (${seconds(run.traced_iteration)}; the median step took ${seconds(run.iteration.measured)}), and the plan as the simulator replays it.`
       : "The run has no trace (train with --trace), so only the simulated iteration can be shown."),
-    run.note ? el("p", { class: "soft" }, run.note) : null, ...pipelineSection(run, runs), planDetails(run)].filter((child) => child));
+    run.note ? el("p", { class: "soft" }, run.note) : null, ...pipelineSection(run, runs), planDetails(run), settingsDetails(run)].filter((child) => child));
   runSection("balance", "Stage balance", (run) => (run.ranks.some((rank) => rank.share || known(rank.busy.predicted))
     ? [el("p", { class: "soft" }, "Where each rank's time goes in an iteration, medians over the run. Engine: neither computing nor waiting. Transfers overlap with the rest."), balanceChart(run)]
     : empty("The record has no times of ranks yet.")));

@@ -18,6 +18,7 @@ function describe(category, name) {
     return { kind: letter === "F" ? "send-forward" : "send-backward", what: `${from} of micro-batch ${microBatch}, ${transfer[2] === "SEND" ? "from" : "to"} stage ${stage}`, label: microBatch };
   }
   if (/UPDATE/.test(name)) return { kind: "update", what: "optimiser step of stage " + parseInt(name, 10), label: "U" };
+  if (/REDUCE_GRAD/.test(name)) return { kind: "wait", what: "sum of the gradients of stage " + parseInt(name, 10) };
   if (/NORM/.test(name)) return { kind: "wait", what: "gradient norms of all ranks" };
   return { kind: "update", what: name };
 }

@@ -22,11 +22,8 @@ struct MemoryChange {
 };
 
 struct Message {
-  double sent_s;
-  double posted_s;
-  double end_s;
-  std::int32_t lane;
-  std::int32_t micro_batch;
+  double sent_s, posted_s, end_s;
+  std::int32_t lane, micro_batch;
 };
 
 /// A lane's costs.

@@ -18,53 +18,72 @@ bool near(double a, double b) {
   return std::abs(a - b) <= kTolerance * std::max(std::abs(a), std::abs(b));
 }
 
-/// Seconds that every plan of the space needs at least: for each size, the fastest device's time of every layer, summed
-/// over the batch and shared by as many devices as there may be. Independent of cuts, order, links and schedule.
+/// Seconds that every plan of the space needs at least: for each size, the fastest device's time of every layer, at any
+/// share where replicas are allowed, summed over the batch and shared by as many devices as there may be. Independent
+/// of cuts, order, links and schedule.
 double least_work(const Profile& profile, const SearchOptions& options) {
+  const int devices = allowed(options).replicas ? profile.cluster.size() : most_stages(profile, options);
   double least = std::numeric_limits<double>::infinity();
   for (const std::int64_t size : micro_batch_sizes(profile.model, options)) {
-    const std::size_t index = profile.model.size_index(size);
+    std::vector<std::size_t> measured{profile.model.size_index(size)};
+    for (std::size_t i = 0; i < measured.front() && share_unit(options, size) > 0; ++i) measured.push_back(i);
     double work = 0.0;
     for (std::size_t layer = 0; layer < profile.model.layers.size(); ++layer) {
-      double fastest = std::numeric_limits<double>::infinity();
+      double fastest = std::numeric_limits<double>::infinity();  // a sample
       for (const Device& device : profile.cluster.devices) {
         const DeviceTable& table = profile.model.device(device.type);
         for (const DeviceTimes* times : {&table.alone, &table.busy}) {
-          const LayerTimes& of = times->by_size[index][layer];
-          fastest = std::min(fastest, of.forward.value + of.backward.value);
+          for (const std::size_t index : measured) {
+            const LayerTimes& of = times->by_size[index][layer];
+            const double backward = std::min(of.backward.value, of.backward_input.value + of.backward_weight.value);
+            fastest = std::min(
+                fastest, (of.forward.value + backward) / static_cast<double>(profile.model.micro_batch_sizes[index]));
+          }
         }
       }
       work += fastest;
     }
-    const std::int64_t whole = options.global_batch / size;
-    const auto count = static_cast<double>(whole);
-    least = std::min(least, count * work / most_stages(profile, options));
+    least = std::min(least, static_cast<double>(options.global_batch) * work / devices);
   }
   return least;
 }
 
-void check_certificate(const Plan& plan, double iteration, const Profile& profile, const SearchOptions& options,
-                       std::vector<std::string>& problems) {
+/// The time that the certificate speaks of.
+Seconds bounded_time(const Prediction& prediction, Objective objective) {
+  return objective == Objective::Bottleneck ? prediction.bottleneck : prediction.iteration;
+}
+
+void check_certificate(const Plan& plan, const Prediction& prediction, const Profile& profile,
+                       const SearchOptions& options, std::vector<std::string>& problems) {
+  if (plan.certificate->objective != name_of(options.objective)) {
+    problems.push_back(fmt::format("certificate.objective: {} found, {} expected", plan.certificate->objective,
+                                   name_of(options.objective)));
+    return;
+  }
   const double bound = plan.certificate->lower_bound.value;
   if (!(bound > 0.0)) {
     problems.push_back(fmt::format("certificate.lower_bound: {} s found, more than 0 expected", bound));
     return;
   }
-  if (bound > iteration * (1.0 + kTolerance)) {
-    problems.push_back(fmt::format("certificate.lower_bound: {} s is above this plan's own {} s", bound, iteration));
+  const double time = bounded_time(prediction, options.objective).value;
+  if (bound > time * (1.0 + kTolerance)) {
+    problems.push_back(fmt::format("certificate.lower_bound: {} s is above this plan's own {} s", bound, time));
   }
-  const double gap = iteration / bound - 1.0;
+  const double gap = time / bound - 1.0;
   if (std::abs(gap - plan.certificate->gap) > kTolerance * (1.0 + std::abs(gap))) {
     problems.push_back(
         fmt::format("certificate.gap: {} found, {} follows from bound and iteration", plan.certificate->gap, gap));
   }
   if (!options.any_order || options.use_all_devices) return;  // baselines may lie outside such a space
+  const double of_second = value_of(prediction, options.objective) / time;
   for (const auto baseline : {plan_uniform, plan_parameters, plan_single}) {
     const SearchResult result = baseline(profile, options);
     const Found* const found = std::get_if<Found>(&result);
-    if (found != nullptr && found->plan.prediction->iteration.value < bound * (1.0 - kTolerance)) {
-      problems.push_back(fmt::format("certificate.lower_bound: {} s is above the {} s of planner {}", bound,
-                                     found->plan.prediction->iteration.value, found->plan.planner));
+    if (found == nullptr) continue;
+    const double seconds = value_of(*found->plan.prediction, options.objective) / of_second;
+    if (seconds < bound * (1.0 - kTolerance)) {
+      problems.push_back(fmt::format("certificate.lower_bound: {} s is above the {} s of planner {}", bound, seconds,
+                                     found->plan.planner));
     }
   }
 }
@@ -106,7 +125,7 @@ std::vector<std::string> check(const Plan& plan, const Profile& profile, const S
     expect(plan.prediction->stage_memory == priced.prediction.stage_memory,
            "prediction.stage_memory: differs from the simulated peaks");
   }
-  if (plan.certificate) check_certificate(plan, iteration, profile, options, problems);
+  if (plan.certificate) check_certificate(plan, priced.prediction, profile, options, problems);
   return problems;
 }
 

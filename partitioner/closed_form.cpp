@@ -16,65 +16,98 @@ bool is_forward(int index, int depth, int micro_batches) {
 
 }  // namespace
 
-double LongestPath::iteration(const FlatPipeline& pipeline, bool clip, double norm_exchange) {
-  const int count = static_cast<int>(pipeline.forward.size());
-  const int m = pipeline.micro_batches;
-  stages_.assign(static_cast<std::size_t>(count), Stage{});
-  forward_end_.resize(static_cast<std::size_t>(count) * m);
-  backward_end_.resize(static_cast<std::size_t>(count) * m);
-  const auto ends = [m](std::vector<double>& of, int stage) { return of.data() + static_cast<std::size_t>(stage) * m; };
+void LongestPath::prepare(const FlatPipeline& pipeline) {
+  micro_batches_ = static_cast<std::size_t>(pipeline.micro_batches);
+  if (seats_.size() < pipeline.seats.size()) seats_.resize(pipeline.seats.size());
+  for (std::size_t i = 0; i < pipeline.seats.size(); ++i) {
+    Seat& seat = seats_[i];
+    seat.next = seat.forwards = seat.backwards = 0;
+    seat.now = 0.0;
+    seat.below.clear();
+    seat.above.clear();
+  }
+  lanes_.assign(pipeline.lanes.size(), {});
+  for (std::size_t i = 0; i < pipeline.lanes.size(); ++i) {
+    seats_[pipeline.lanes[i].from].above.push_back(static_cast<int>(i));
+    seats_[pipeline.lanes[i].to].below.push_back(static_cast<int>(i));
+  }
+  forward_end_.resize(pipeline.seats.size() * micro_batches_);
+  backward_end_.resize(pipeline.seats.size() * micro_batches_);
+}
 
-  int running = count;
-  while (running > 0) {
-    // The last stage is the first to run backwards, so going down lets a whole wave of backwards pass in one sweep; the
-    // forwards of the next wave then go up.
-    bool moved = false;
-    for (int sweep = 0; sweep < 2 * count; ++sweep) {
-      const int s = sweep < count ? sweep : 2 * count - 1 - sweep;
-      Stage& stage = stages_[s];
-      const int depth = pipeline.gpipe ? m : std::min(m, pipeline.warm_up[s]);
-      double* const my_forwards = ends(forward_end_, s);
-      double* const my_backwards = ends(backward_end_, s);
-      while (stage.next < 2 * m) {
-        if (is_forward(stage.next, depth, m)) {
-          const int k = stage.forwards;
-          if (s > 0) {
-            if (stages_[s - 1].forwards <= k) break;
-            double start = std::max(ends(forward_end_, s - 1)[k], stage.forward_arrival);
-            if (k >= kReceiveAhead) start = std::max(start, my_forwards[k - kReceiveAhead]);
-            stage.forward_arrival = start + pipeline.send_forward[s - 1];
-            stage.now = std::max(stage.now, stage.forward_arrival);
-          }
-          stage.now += pipeline.forward[s];
-          my_forwards[k] = stage.now;
-          ++stage.forwards;
-        } else {
-          const int k = stage.backwards;
-          if (s + 1 < count) {
-            if (stages_[s + 1].backwards <= k) break;
-            double start = std::max(ends(backward_end_, s + 1)[k], stage.backward_arrival);
-            if (k >= kReceiveAhead) start = std::max(start, my_backwards[k - kReceiveAhead]);
-            stage.backward_arrival = start + pipeline.send_backward[s];
-            stage.now = std::max(stage.now, stage.backward_arrival);
-          }
-          stage.now += pipeline.backward[s];
-          my_backwards[k] = stage.now;
-          ++stage.backwards;
-        }
-        moved = true;
-        if (++stage.next == 2 * m) --running;
+/// Does what the seat can do now. Whether that was anything.
+bool LongestPath::advance(const FlatPipeline& pipeline, std::size_t index) {
+  const FlatPipeline::Seat& costs = pipeline.seats[index];
+  Seat& seat = seats_[index];
+  const int m = pipeline.micro_batches;
+  const int depth = pipeline.gpipe ? m : std::min(m, costs.warm_up);
+  double* const my_forwards = forward_end(index);
+  double* const my_backwards = backward_end(index);
+  bool moved = false;
+  for (; seat.next < 2 * m; ++seat.next, moved = true) {
+    if (is_forward(seat.next, depth, m)) {
+      const int k = seat.forwards;
+      const auto is_missing = [&](int lane) { return seats_[pipeline.lanes[lane].from].forwards <= k; };
+      if (std::any_of(seat.below.begin(), seat.below.end(), is_missing)) break;
+      for (const int l : seat.below) {
+        const FlatPipeline::Lane& lane = pipeline.lanes[l];
+        double start = std::max(forward_end(lane.from)[k] + lane.forward_offset, lanes_[l].forward_arrival);
+        if (k >= kReceiveAhead) start = std::max(start, my_forwards[k - kReceiveAhead]);
+        lanes_[l].forward_arrival = start + lane.forward;
+        seat.now = std::max(seat.now, lanes_[l].forward_arrival);
       }
+      seat.now += costs.forward;
+      my_forwards[k] = seat.now;
+      seat.now += costs.after_forward;
+      ++seat.forwards;
+    } else {
+      const int k = seat.backwards;
+      const auto is_missing = [&](int lane) { return seats_[pipeline.lanes[lane].to].backwards <= k; };
+      if (std::any_of(seat.above.begin(), seat.above.end(), is_missing)) break;
+      seat.now += costs.recompute;
+      for (const int l : seat.above) {
+        const FlatPipeline::Lane& lane = pipeline.lanes[l];
+        double start = std::max(backward_end(lane.to)[k] + lane.backward_offset, lanes_[l].backward_arrival);
+        if (k >= kReceiveAhead) start = std::max(start, my_backwards[k - kReceiveAhead]);
+        lanes_[l].backward_arrival = start + lane.backward;
+        seat.now = std::max(seat.now, lanes_[l].backward_arrival);
+      }
+      seat.now += costs.backward;
+      my_backwards[k] = seat.now;
+      seat.now += costs.after_backward;
+      ++seat.backwards;
     }
-    if (!moved) break;  // not reached for depths that do not rise along the pipeline
+  }
+  return moved;
+}
+
+double LongestPath::iteration(const FlatPipeline& pipeline, bool clip, double norm_exchange) {
+  prepare(pipeline);
+  const std::size_t count = pipeline.seats.size();
+  // The last stage is the first to run backwards, so going down lets a whole wave of backwards pass in one sweep; the
+  // forwards of the next wave then go up.
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::size_t sweep = 0; sweep < 2 * count; ++sweep) {
+      moved = advance(pipeline, sweep < count ? sweep : 2 * count - 1 - sweep) || moved;
+    }
   }
 
   double last = 0.0;
   double longest_update = 0.0;
   double end = 0.0;
-  for (int s = 0; s < count; ++s) {
-    last = std::max(last, stages_[s].now);
-    longest_update = std::max(longest_update, pipeline.update[s]);
-    end = std::max(end, stages_[s].now + pipeline.update[s]);
+  for (std::size_t begin = 0; begin < count;) {
+    std::size_t after = begin;
+    double stage_end = 0.0;
+    for (; after < count && pipeline.seats[after].stage == pipeline.seats[begin].stage; ++after) {
+      stage_end = std::max(stage_end, seats_[after].now);
+    }
+    stage_end += pipeline.seats[begin].reduce;
+    last = std::max(last, stage_end);
+    for (; begin < after; ++begin) {
+      longest_update = std::max(longest_update, pipeline.seats[begin].update);
+      end = std::max(end, stage_end + pipeline.seats[begin].update);
+    }
   }
   return clip ? last + norm_exchange + longest_update : end;
 }

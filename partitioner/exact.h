@@ -4,46 +4,57 @@
 
 namespace motley {
 
-/// Branch and bound over the plan space of space.h; the cost of a plan is the simulator's iteration time.
+/// Branch and bound over the plan space of space.h; a plan's cost is the simulator's, by the options' objective.
 ///
-/// A node fixes the last k stages: layers [i, L), how many devices of each class of interchangeable devices they use,
-/// the class of the first of them, and the depths of their warm-up. A child adds the stage before. Write F, B for a
-/// stage's forward and backward of a micro-batch, f, b for the messages of the boundary behind it (forward to the next
-/// stage, backward from it), m for micro-batches, w = min(m, depth) (m for GPipe), and take times from the start of the
-/// stage's first forward:
+/// Where stages have devices of their own a node fixes the last k stages: layers [i, L), with the crew, the depth of
+/// warm-up, recomputation and wire of each. A child adds the stage before. Write F, B for a seat's forward and backward
+/// of a micro-batch (B is I under zero-bubble), r for its recomputation, f, b for the messages between it and a seat of
+/// the next stage that has samples in common, m for micro-batches, w = min(m, depth) (m for GPipe), and take times from
+/// the start of the seat's first forward:
 ///
 // clang-format off
-///   G = max(w F, F + f + G' + B' + b)     start of the first backward; the prime is the next stage
-///       (GPipe: max(m F + R', ...))
-///   R = F + B + R', R' = f + b + R_next   round trip of one micro-batch through the stage and all after it
-///   T = max(G + (m - w) F + m B,          all its work, and the wait for the first gradient
-///           (q + 1) (F + B + R') + (m - 1 - q w) B, q = floor((m - 1) / w): forward k + w waits for backward k
-///           F + (m - 1) max(f, b) + R' + B)   the channels carry one message at a time
-///   H = max(T, F + B + f + b + H')
+///   G = max(w F + r, max(F + f + G' + B' + b))  start of the first backward; the prime is a seat of the next stage, the
+///                                               inner max over all that have samples in common
+///       (GPipe: m F + R' for w F + r; zero-bubble: as many F as can come before the first gradient does)
+///   R = F + R' + B, R' = max(f + R_next + b)    round trip of one micro-batch through the stage and all after it
+///   T = max(G + (m - w) F + m B + (m - 1) r,    all its work, and the wait for the first gradient
+///           (q + 1) R + (m - 1 - q w) (B + r), q = floor((m - 1) / w): forward k + w waits for backward k
+///           F + R' + (m - 1) max(f, b) + B)     the channels carry one message at a time
+///   H = max(T, max(F + f + H' + b + B))         until its last backward
+///   A = max(H, m (F + B + W + r)) + sum of gradients, or F + f + A' where that is later
 // clang-format on
 ///
-/// Stages before the node add at least the round trip P of the layers [0, i) and have bottlenecks of their own. Two
-/// tables over (class counts used, class, i) give the least P and the least max over the missing stages of (round trip
-/// before it + m (F + B), + (m - 1) max(f, b) + its message) over all completions that fit in memory, where memory is
-/// bounded below by weights, gradients, state and saved bytes of min(m, depth) micro-batches. So
+/// Stages before the node add at least the round trip P of the layers [0, i) and have bottlenecks of their own
+/// (completions.h). So
 ///
-///   iteration >= max(H + P, bottleneck) + (clip: norm exchange + longest update so far),
+///   iteration >= max(H + P, A, bottleneck) + (clip: norm exchange + longest update so far),
 ///
-/// each line dropping only waits, so it never exceeds the simulator's time. A complete plan is bounded by the longest
-/// path (closed_form.h), which drops only the engine's own time per action, and simulated if that is below the best so
-/// far. What is pruned is at least the best, up to 1e-13 relative, so the answer is exact and the certificate's bound
-/// is its own cost. Roots go in order of their bound, children likewise. One-stage plans (whose times are those of a
-/// device alone) are all simulated first.
+/// each line dropping only waits, and shared NICs only delay (nic_sharing.h), so it never exceeds the simulator's time.
+/// For the objective Bottleneck the bound is the busiest device or channel; for Cost the time's times the price of the
+/// devices used so far and of the cheapest one if layers are missing. A complete plan under 1F1B or GPipe is bounded by
+/// the longest path (closed_form.h), which is the simulator's time where no NIC is shared, and simulated if that is
+/// below the best so far; others are simulated at once. interleaved_search.h has the bounds for stages that share
+/// devices. What is pruned is at least the best, up to 1e-13 relative, so the answer is exact and the certificate's
+/// bound is its own value.
 ///
-/// The search ends after options.max_expansions nodes (a simulated plan counts as kExpansionsPerSimulation); then the
-/// bound is the least of the nodes left open, and the gap says what that leaves. Deterministic.
+/// A stage that surely fits in memory without recomputation is not tried with it, unless NICs are shared (then slower
+/// passes can be better: they keep messages apart) or the schedule is zero-bubble. When the search ends, wire formats
+/// and recomputation that the best plan does not gain by are taken out of it again.
 ///
-/// Tables: O(N C^2 L^2) time, O(N C L) memory each for N = prod(n_c + 1), n_c the devices of class c of C. Where that
-/// is beyond kMostTableWork they are left out and the bound is weaker: exact for up to about 12 devices of different
-/// kinds or any number of a few kinds, as long as the budget lasts. Memory is O(tables + stages * children).
+/// The space falls into subtrees by last stage, in order of their bounds. Rounds of up to kMostSubtreesOfRound are
+/// searched, each by one thread from what was best before the round and within an allowance of expansions; what does
+/// not end is searched again with twice as much. So the result depends on neither the number of threads nor their
+/// speed, as long as no time limit or stop ends it. The budget is options.max_expansions nodes, a simulated plan
+/// counting 64. Where it ends the search, or a limit or stop does, the bound is the least of what was left open, and
+/// the gap says what that leaves.
+///
+/// Exact in seconds for up to about 12 devices of different kinds, or any number of a few kinds, with one device a
+/// stage; for about 6 devices and 20 layers with replicas, recomputation and wire formats together; for about 4 groups
+/// of devices and 16 layers interleaved. Beyond that the budget ends it. Memory: subtrees O(L crews), a thread O(stages
+/// (children + seats)), completions up to kMostWork / (L T) numbers each, crews up to kMostCrews.
 [[nodiscard]] SearchResult plan_exact(const Profile& profile, const SearchOptions& options);
 
-inline constexpr int kExpansionsPerSimulation = 64;
-inline constexpr double kMostTableWork = 3e8;
+inline constexpr std::size_t kMostSubtreesOfRound = 64;
+inline constexpr std::int64_t kFirstAllowance = 20'000;
 
 }  // namespace motley

@@ -1,6 +1,7 @@
 #include "motley/partitioner/price.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "motley/base/error.h"
@@ -26,6 +27,18 @@ Seconds edge_time(const Plan& plan, const PipelineCosts& costs, int stage) {
   return longest;
 }
 
+double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds iteration) {
+  std::set<int> devices;
+  for (const StagePlan& stage : plan.stages) {
+    for (const Replica& replica : stage.replicas) devices.insert(replica.device);
+  }
+  double usd_per_hour = 0.0;
+  for (const int device : devices) usd_per_hour += cluster.devices[device].usd_per_hour;
+  constexpr double kSecondsOfHour = 3600.0;
+  const auto samples = static_cast<double>(plan.micro_batch_size) * static_cast<double>(plan.micro_batches);
+  return usd_per_hour / kSecondsOfHour * iteration.value / samples;
+}
+
 }  // namespace
 
 Priced price(const Plan& plan, const Profile& profile, bool clip) {
@@ -36,6 +49,8 @@ Priced price(const Plan& plan, const Profile& profile, bool clip) {
   prediction.iteration = simulation.iteration;
   prediction.bubble_share = simulation.bubble_share;
   prediction.stage_busy = simulation.stage_busy;
+  prediction.bottleneck = simulation.bottleneck;
+  prediction.usd_per_sample = usd_per_sample(plan, profile.cluster, simulation.iteration);
   for (int stage = 0; stage < plan.stage_count(); ++stage) {
     Bytes& peak = prediction.stage_memory.emplace_back();
     for (const Replica& replica : plan.stages[stage].replicas) {
@@ -51,8 +66,30 @@ Priced price(const Plan& plan, const Profile& profile, bool clip) {
   return priced;
 }
 
+double value_of(const Prediction& prediction, Objective objective) {
+  switch (objective) {
+    case Objective::Bottleneck:
+      return prediction.bottleneck.value;
+    case Objective::Cost:
+      return prediction.usd_per_sample;
+    default:
+      return prediction.iteration.value;
+  }
+}
+
+Certificate certify(const Prediction& prediction, Objective objective, double lower_bound, std::string space) {
+  const double value = value_of(prediction, objective);
+  const double gap = lower_bound > 0.0 ? value / lower_bound - 1.0 : 0.0;
+  const double seconds = objective == Objective::Bottleneck ? prediction.bottleneck.value : prediction.iteration.value;
+  return {
+      {lower_bound == value ? seconds : seconds * (lower_bound / value)}, gap, std::move(space), name_of(objective)};
+}
+
 Candidates::Candidates(const Profile& profile, const SearchOptions& options)
-    : profile_(profile), clip_(options.clip), kept_(static_cast<std::size_t>(std::max(1, options.candidates))) {}
+    : profile_(profile),
+      objective_(options.objective),
+      clip_(options.clip),
+      kept_(static_cast<std::size_t>(std::max(1, options.candidates))) {}
 
 bool Candidates::offer(Plan plan) {
   Priced priced = price(plan, profile_, clip_);
@@ -65,19 +102,36 @@ bool Candidates::offer(Plan plan) {
     return false;
   }
   plan.prediction = std::move(priced.prediction);
-  const auto place = std::upper_bound(plans_.begin(), plans_.end(), plan, [](const Plan& a, const Plan& b) {
-    return a.prediction->iteration < b.prediction->iteration;
+  const bool best = value_of(*plan.prediction, objective_) < this->best();
+  keep(std::move(plan));
+  return best;
+}
+
+void Candidates::keep(Plan plan) {
+  const auto place = std::upper_bound(plans_.begin(), plans_.end(), plan, [this](const Plan& a, const Plan& b) {
+    return value_of(*a.prediction, objective_) < value_of(*b.prediction, objective_);
   });
-  const bool first = place == plans_.begin();
   if (plans_.size() < kept_ || place != plans_.end()) {
     plans_.insert(place, std::move(plan));
     if (plans_.size() > kept_) plans_.pop_back();
   }
-  return first;
+}
+
+void Candidates::merge(Candidates other) {
+  simulated_ += other.simulated_;
+  for (Plan& plan : other.plans_) keep(std::move(plan));
+  if (other.nearest_miss_ && (!nearest_miss_ || other.miss_.missing < miss_.missing)) {
+    miss_ = other.miss_;
+    nearest_miss_ = std::move(other.nearest_miss_);
+  }
+}
+
+void Candidates::replace_best(Plan plan) {
+  plans_.front() = std::move(plan);
 }
 
 double Candidates::best() const {
-  return plans_.empty() ? std::numeric_limits<double>::infinity() : plans_.front().prediction->iteration.value;
+  return plans_.empty() ? std::numeric_limits<double>::infinity() : value_of(*plans_.front().prediction, objective_);
 }
 
 SearchResult Candidates::result(const std::string& planner, const SearchStatistics& statistics,

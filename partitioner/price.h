@@ -25,7 +25,14 @@ struct Priced {
 /// log ranks).
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
 
-/// Collects priced plans: the best feasible ones in order of iteration time (ties: first come), and the nearest miss.
+/// What `objective` says a priced plan is worth: seconds or USD per sample, the less the better.
+[[nodiscard]] double value_of(const Prediction& prediction, Objective objective);
+
+/// A certificate for a plan of that value over a space where nothing is below `lower_bound` (in the same unit).
+[[nodiscard]] Certificate certify(const Prediction& prediction, Objective objective, double lower_bound,
+                                  std::string space);
+
+/// Collects priced plans: the best feasible ones by the options' objective (ties: first come), and the nearest miss.
 class Candidates {
  public:
   Candidates(const Profile& profile, const SearchOptions& options);
@@ -33,8 +40,15 @@ class Candidates {
   /// Prices `plan` and keeps it. Returns whether it is the best so far.
   bool offer(Plan plan);
 
-  /// Iteration time of the best in seconds; infinite while there is none.
+  /// Takes over what `other` kept, as if it had been offered here.
+  void merge(Candidates other);
+
+  /// Puts a priced plan that is no worse in the best one's place.
+  void replace_best(Plan plan);
+
+  /// Value of the best; infinite while there is none.
   [[nodiscard]] double best() const;
+  [[nodiscard]] const Plan* best_plan() const { return plans_.empty() ? nullptr : &plans_.front(); }
   [[nodiscard]] std::int64_t simulated() const { return simulated_; }
 
   /// The best plan, stamped with `planner`, fingerprints and the emulated flag, or the nearest miss. At least one
@@ -43,7 +57,10 @@ class Candidates {
                                     std::optional<Certificate> certificate) const;
 
  private:
+  void keep(Plan plan);
+
   const Profile& profile_;
+  Objective objective_;
   bool clip_;
   std::size_t kept_;
   std::int64_t simulated_ = 0;

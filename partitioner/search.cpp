@@ -44,11 +44,27 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::string name_of(Objective objective) {
+  return objective == Objective::Iteration ? "iteration" : objective == Objective::Bottleneck ? "bottleneck" : "cost";
+}
+
+Objective objective_by_name(const std::string& name) {
+  for (const Objective objective : {Objective::Iteration, Objective::Bottleneck, Objective::Cost}) {
+    if (name == name_of(objective)) return objective;
+  }
+  throw InputError::of("objective: '{}' found, iteration, bottleneck or cost expected", name);
+}
+
 SearchResult find_plan(const std::string& planner, const Profile& profile, const SearchOptions& options) {
   for (const Planner& known : kPlanners) {
     if (planner != known.name) continue;
     check_options(options);
     validate(profile, "profile");
+    const auto& devices = profile.cluster.devices;
+    if (options.objective == Objective::Cost &&
+        std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.usd_per_hour == 0.0; })) {
+      throw InputError("objective: cost found, but no device of the profile has usd_per_hour");
+    }
     return known.plan(profile, options);
   }
   const std::vector<std::string> names = planner_names();

@@ -288,11 +288,14 @@ json to_json(const Prediction& prediction) {
           {"bubble_share", prediction.bubble_share},
           {"stage_busy_s", values(prediction.stage_busy)},
           {"edge_time_s", values(prediction.edge_time)},
-          {"stage_memory_bytes", values(prediction.stage_memory)}};
+          {"stage_memory_bytes", values(prediction.stage_memory)},
+          {"bottleneck_s", prediction.bottleneck.value},
+          {"usd_per_sample", prediction.usd_per_sample}};
 }
 
 Prediction prediction_from(const JsonField& field) {
-  field.allow_only({"iteration_s", "bubble_share", "stage_busy_s", "edge_time_s", "stage_memory_bytes"});
+  field.allow_only({"iteration_s", "bubble_share", "stage_busy_s", "edge_time_s", "stage_memory_bytes", "bottleneck_s",
+                    "usd_per_sample"});
   Prediction prediction;
   prediction.iteration = field.at("iteration_s").seconds();
   prediction.bubble_share = field.at("bubble_share").number();
@@ -304,6 +307,12 @@ Prediction prediction_from(const JsonField& field) {
   }
   for (const JsonField& item : field.at("stage_memory_bytes").items()) {
     prediction.stage_memory.push_back(item.bytes());
+  }
+  if (field.has("bottleneck_s")) {
+    prediction.bottleneck = field.at("bottleneck_s").seconds();
+  }
+  if (field.has("usd_per_sample")) {
+    prediction.usd_per_sample = field.at("usd_per_sample").number();
   }
   return prediction;
 }
@@ -377,7 +386,8 @@ json to_json(const Plan& plan) {
   if (plan.certificate) {
     result["certificate"] = {{"lower_bound_s", plan.certificate->lower_bound.value},
                              {"gap", plan.certificate->gap},
-                             {"space", plan.certificate->space}};
+                             {"space", plan.certificate->space},
+                             {"objective", plan.certificate->objective}};
   }
   return result;
 }
@@ -440,9 +450,10 @@ Plan plan_from_json(const json& value, const std::string& source) {
   }
   if (root.has("certificate")) {
     const JsonField certificate = root.at("certificate");
-    certificate.allow_only({"lower_bound_s", "gap", "space"});
+    certificate.allow_only({"lower_bound_s", "gap", "space", "objective"});
     plan.certificate = Certificate{certificate.at("lower_bound_s").seconds(), certificate.at("gap").number(),
-                                   certificate.at("space").text()};
+                                   certificate.at("space").text(),
+                                   certificate.has("objective") ? certificate.at("objective").text() : "iteration"};
   }
   validate(plan, layers, devices, source);
   return plan;

@@ -36,14 +36,19 @@ struct Prediction {
   double bubble_share = 0.0;        ///< idle share of the used ranks
   std::vector<Seconds> stage_busy;  ///< per stage, one iteration
   std::vector<Seconds> edge_time;   ///< per boundary between stages, one micro-batch forward and backward
-  std::vector<Bytes> stage_memory;  ///< peak per stage
+  std::vector<Bytes> stage_memory;  ///< peak per stage, of the replica that has most
+  Seconds bottleneck;               ///< what the busiest device, link or NIC needs of an iteration (simulate.h)
+  double usd_per_sample = 0.0;      ///< of the devices used; 0: no prices
 };
 
-/// A lower bound no plan of the space can beat, in iteration seconds, and how far above it this plan may lie.
+/// A lower bound no plan of the space can beat, and how far above it this plan may lie.
 struct Certificate {
+  /// Of what is minimised: iteration or bottleneck seconds. For "cost" the iteration time in which this plan's devices
+  /// would cost as little as any plan can.
   Seconds lower_bound;
-  double gap = 0.0;   ///< iteration / lower_bound - 1
-  std::string space;  ///< the plan space it holds for, in words
+  double gap = 0.0;                     ///< this plan's time / lower_bound - 1
+  std::string space;                    ///< the plan space it holds for, in words
+  std::string objective = "iteration";  ///< "iteration", "bottleneck" or "cost"
 };
 
 /// How a model is run on a cluster. The file plan.json; a hand-written one needs neither prediction nor fingerprints.

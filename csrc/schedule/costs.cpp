@@ -180,13 +180,13 @@ PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
   return costs;
 }
 
-Seconds all_reduce_time(const ClusterProfile& cluster, std::vector<int> devices, Bytes bytes) {
+Seconds all_reduce_time(const ClusterProfile& cluster, const std::vector<int>& devices, Bytes bytes) {
   if (devices.size() < 2 || bytes.value <= 0) {
     return {};
   }
-  std::sort(devices.begin(), devices.end());
   for (const AllReduce& group : cluster.all_reduce) {
-    if (group.devices == devices) {
+    if (group.devices.size() == devices.size() &&
+        std::is_permutation(group.devices.begin(), group.devices.end(), devices.begin())) {
       return group.time.time(bytes);
     }
   }

@@ -79,8 +79,9 @@ struct PipelineCosts {
 
 /// Time to sum `bytes` over `devices`: as measured for this group, else that of a ring (Patarasuk and Yuan, 2009,
 /// "Bandwidth optimal all-reduce algorithms for clusters of workstations"): 2 (n - 1) steps, each as long as the
-/// slowest link of the ring needs for bytes / n, or a NIC for all the ring's messages through it. Zero for one device.
-[[nodiscard]] Seconds all_reduce_time(const ClusterProfile& cluster, std::vector<int> devices, Bytes bytes);
+/// slowest link of the ring needs for bytes / n, or a NIC for all the ring's messages through it. The ring goes in the
+/// order of `devices`, that of a stage's samples. Zero for one device.
+[[nodiscard]] Seconds all_reduce_time(const ClusterProfile& cluster, const std::vector<int>& devices, Bytes bytes);
 
 /// [stage]: which rank has which samples.
 [[nodiscard]] Shares shares_of(const Plan& plan);

@@ -162,6 +162,10 @@ Profile reordered(const Profile& profile, const std::vector<int>& order) {
       other.cluster.links[order[d]][order[e]] = profile.cluster.links[d][e];
     }
   }
+  for (AllReduce& group : other.cluster.all_reduce) {
+    for (int& device : group.devices) device = order[device];
+    std::sort(group.devices.begin(), group.devices.end());
+  }
   return other;
 }
 

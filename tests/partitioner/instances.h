@@ -21,6 +21,22 @@ struct Instance {
 /// links directed, some of them slow; in about half of the instances a memory limit between nothing fits and all fits.
 [[nodiscard]] Instance random_instance(std::uint64_t seed);
 
+/// What random_rich_instance may use beyond random_instance.
+struct Rich {
+  bool replicas = false;
+  bool recompute = false;
+  bool wires = false;  ///< some with codecs that take time
+  bool zero_bubble = false;
+  bool interleaved = false;
+  bool nics = false;
+  Objective objective = Objective::Iteration;
+};
+
+/// At most `most_plans` plans, of all kinds that the space has: a random choice of features, micro-batches of 1 to 4
+/// samples on up to 4 devices of one or two hosts, prices, measured groups, and where recomputation is allowed a limit
+/// of memory that asks for it.
+[[nodiscard]] Instance random_rich_instance(std::uint64_t seed, std::int64_t most_plans, Rich* drawn = nullptr);
+
 /// Prices every link of the instance at `factor` times the rate (the latency stays).
 [[nodiscard]] Profile with_faster_links(const Profile& profile, double factor);
 

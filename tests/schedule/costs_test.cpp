@@ -113,12 +113,14 @@ TEST(AllReduce, IsTheMeasuredTimeOfTheGroupElseThatOfARing) {
   EXPECT_EQ(all_reduce_time(cluster, {2}, Bytes{1000}), Seconds{});
   EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {0, 1, 2, 3}, Bytes{1000}).value, 6 * 0.25);
   cluster.links[1][2] = TransferCurve(Seconds{1.0}, BytesPerSecond{1e3});  // the slowest link of the ring sets the pace
-  EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {3, 2, 1, 0}, Bytes{1000}).value, 6 * 1.25);
+  EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {3, 0, 1, 2}, Bytes{1000}).value, 6 * 1.25);
+  EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {3, 2, 1, 0}, Bytes{1000}).value, 6 * 0.25);  // never from 1 to 2
   EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {0, 1}, Bytes{1000}).value, 2 * 0.5);
-  // 0 and 2 of two hosts, one message each way through either NIC; 0, 2, 1, 3 would be two, but rings go by number.
+  // The NIC of host a carries one message of a step each way from 0 to 2, and two where the ring comes back twice.
   cluster.hosts = {{"a", "", BytesPerSecond{100.0}, {}}};
   EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {0, 2}, Bytes{1000}).value, 2 * 5.0);
   EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {0, 1}, Bytes{1000}).value, 2 * 0.5);
+  EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {0, 2, 1, 3}, Bytes{1000}).value, 6 * 5.0);
   cluster.all_reduce = {{{0, 2}, TransferCurve(Seconds{0.125}, BytesPerSecond{1e4})}};
   EXPECT_DOUBLE_EQ(all_reduce_time(cluster, {2, 0}, Bytes{1000}).value, 0.225);
 }

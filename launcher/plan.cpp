@@ -1,40 +1,97 @@
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
+
+#include <atomic>
+#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "motley/base/error.h"
+#include "motley/base/log.h"
 #include "motley/base/progress.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/plan_model.h"
+#include "motley/launcher/search_arguments.h"
 #include "motley/partitioner/explain.h"
 #include "motley/partitioner/search.h"
+#include "motley/plan/features.h"
 #include "motley/plan/files.h"
 
 namespace motley {
+namespace {
+
+std::atomic<bool> stop_search{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
+
+/// While it lives the first Ctrl-C ends the search in order, with the best plan so far; the second ends the program.
+class StopOnInterrupt {
+ public:
+  StopOnInterrupt() {
+    std::signal(SIGINT, [](int) {
+      stop_search = true;
+      std::signal(SIGINT, SIG_DFL);
+    });
+  }
+  ~StopOnInterrupt() { std::signal(SIGINT, SIG_DFL); }
+  StopOnInterrupt(const StopOnInterrupt&) = delete;
+  StopOnInterrupt& operator=(const StopOnInterrupt&) = delete;
+};
+
+/// Plans and tells how it goes: after one second, then twice as long each time.
+SearchResult find_plan_aloud(const std::string& planner, const Profile& profile, SearchOptions options) {
+  Waiting waiting(fmt::format("plan ({})", planner));
+  const StopOnInterrupt interrupt;
+  options.stop = &stop_search;
+  options.progress = [&waiting, next_s = 1.0](const Progress& progress) mutable {
+    if (progress.elapsed.value < next_s) {
+      return;
+    }
+    next_s = 2.0 * progress.elapsed.value;
+    waiting.phase(fmt::format("{} nodes, best {:.6g}, no plan below {:.6g} (gap {:.2f} %)", progress.expansions,
+                              progress.best, progress.lower_bound,
+                              100.0 * (progress.best / progress.lower_bound - 1.0)));
+  };
+  return find_plan(planner, profile, options);
+}
+
+/// What the user should know of a plan beside itself.
+void warn_of(const Found& found, const SearchOptions& options) {
+  if (!found.statistics.complete) {
+    spdlog::warn("the search was ended before it was done: the plan may be {:.2f} % above the best ({})",
+                 100.0 * found.plan.certificate->gap, name_of(options.objective));
+  }
+  std::vector<std::string> missing;
+  for (const Feature& feature : features()) {
+    for (const std::string& used : features_of(found.plan)) {
+      if (used == feature.name && !feature.runnable) {
+        missing.push_back(used);
+      }
+    }
+  }
+  if (!missing.empty()) {
+    spdlog::warn("motley train cannot execute this plan yet: it uses {}", fmt::join(missing, ", "));
+  }
+}
+
+}  // namespace
 
 int command_plan(const Invocation& invocation) {
   po::options_description options("options");
   std::string profile_file;
   std::string out;
   std::string planner;
-  std::vector<std::int64_t> sizes;
-  std::vector<std::string> schedules;
-  SearchOptions search;
-  options.add_options()("profile", po::value(&profile_file), "profile.json")("batch", po::value(&search.global_batch),
-                                                                             "samples an iteration")(
+  options.add_options()("profile", po::value(&profile_file), "profile.json")(
       "planner", po::value(&planner)->default_value("exact"), "exact, uniform, parameters, single or brute-force")(
-      "micro-batch-size", po::value(&sizes)->multitoken(),
-      "allowed sizes (default: every profiled one that divides the batch)")(
-      "schedule", po::value(&schedules)->multitoken(), "1f1b, gpipe (default: 1f1b)")(
       "out", po::value(&out), "plan to write")("explain", "print where the time goes and what lost")(
       "json", "print the plan as one JSON object");
+  SearchArguments arguments;
+  arguments.add_to(options);
   ModelQuestion question;
   po::options_description graphs("instead of --profile, for a model graph made by motley import");
-  graphs.add_options()("model", po::value(&question.model_file), "model.json")(
-      "objective", po::value(&question.objective)->default_value("bottleneck"), "bottleneck: the slowest stage")(
-      "devices", po::value(&question.devices), "equal devices")(
+  graphs.add_options()("model", po::value(&question.model_file), "model.json")("devices", po::value(&question.devices),
+                                                                               "equal devices")(
       "bandwidth", po::value(&question.bandwidth)->default_value(1e9), "of a link, bytes/s")(
       "devices-from-model", "devices and transfer times as the model's file says")(
       "pipedream-cost", "the cost of PipeDream's optimiser with its two faults, for comparison")(
@@ -46,6 +103,7 @@ int command_plan(const Invocation& invocation) {
     return 0;
   }
   if (values->contains("model")) {
+    question.objective = values->contains("objective") ? (*values)["objective"].as<std::string>() : "bottleneck";
     question.devices_from_model = values->contains("devices-from-model");
     question.pipedream_cost = values->contains("pipedream-cost");
     question.linearise = values->contains("linearise");
@@ -56,14 +114,9 @@ int command_plan(const Invocation& invocation) {
     throw InputError::of("motley plan: option --{} is missing (or --model; motley plan --help tells more)",
                          values->contains("profile") ? "batch" : "profile");
   }
-  search.micro_batch_sizes = std::move(sizes);
-  if (!schedules.empty()) {
-    search.schedules = std::move(schedules);
-  }
+  const SearchOptions search = arguments.read();
   const Profile profile = read_profile(profile_file);
-  std::optional<Waiting> waiting(std::in_place, fmt::format("plan ({})", planner));
-  const SearchResult result = find_plan(planner, profile, search);
-  waiting.reset();
+  const SearchResult result = find_plan_aloud(planner, profile, search);
   if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
     if (values->contains("json")) {
       std::cout << nlohmann::json{{"infeasible", infeasible->reason}, {"missing_bytes", infeasible->missing.value}}
@@ -74,6 +127,7 @@ int command_plan(const Invocation& invocation) {
     return 2;
   }
   const Found& found = std::get<Found>(result);
+  warn_of(found, search);
   if (!out.empty()) {
     write_plan(out, found.plan);
   }

@@ -64,11 +64,11 @@ TEST(LongestPath, IsTheSimulatorsTimeWhereNoNicIsSharedAndNeverMore) {
   int recomputed = 0;
   int encoded = 0;
   int shared = 0;
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
-    Instance instance = random_rich_instance(seed, 1200);
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    Instance instance = random_rich_instance(seed, 800);
     instance.options.use_all_devices = false;
     for (Device& device : instance.profile.cluster.devices) device.memory = Bytes{1'000'000'000};
-    for (const Plan& plan : found(find_plan("exact", instance.profile, instance.options)).runners_up) {
+    for (const Plan& plan : found(find_plan("brute-force", instance.profile, instance.options)).runners_up) {
       if (plan.schedule != "1f1b" && plan.schedule != "gpipe") continue;
       const PipelineCosts costs = costs_of(plan, instance.profile);
       const Schedule schedule = schedule_of(plan, instance.profile.cluster.size(), instance.options.clip);
@@ -86,9 +86,9 @@ TEST(LongestPath, IsTheSimulatorsTimeWhereNoNicIsSharedAndNeverMore) {
       }
     }
   }
-  EXPECT_GT(replicated, 50);
-  EXPECT_GT(recomputed, 50);
-  EXPECT_GT(encoded, 20);
+  EXPECT_GT(replicated, 200);
+  EXPECT_GT(recomputed, 500);
+  EXPECT_GT(encoded, 200);
   EXPECT_GT(shared, 20);
 }
 

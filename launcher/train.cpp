@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -42,8 +43,8 @@ struct TrainArguments {
   std::int64_t checkpoint_every = -1;  // as configured
 };
 
-/// Rank of each stage.
-std::vector<int> ranks_of(const Plan& plan) {
+/// First rank of each stage: the one that stands for its replicas where one is enough.
+std::vector<int> first_ranks_of(const Plan& plan) {
   std::vector<int> ranks;
   for (const StagePlan& stage : plan.stages) {
     ranks.push_back(stage.replicas.front().device);
@@ -129,7 +130,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   }
   check_plan(plan, arguments, config, profile, rank == 0);
   expect_runnable(plan, arguments.plan_file);
-  const std::vector<int> ranks = ranks_of(plan);
+  const std::vector<int> first_ranks = first_ranks_of(plan);
   const std::filesystem::path directory =
       arguments.run_directory.empty() ? config.run_directory : std::filesystem::path(arguments.run_directory);
 
@@ -137,13 +138,17 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   const std::vector<Boundary> boundaries = boundaries_of(workload);
   std::vector<std::unique_ptr<Stage>> owned;
   std::map<int, Stage*> stages;
+  std::map<int, Stage*> saved;  // those that this rank saves
   for (int s = 0; s < plan.stage_count(); ++s) {
-    if (ranks[static_cast<std::size_t>(s)] == rank) {
-      const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
+    const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
+    if (std::ranges::any_of(stage.replicas, [&](const Replica& replica) { return replica.device == rank; })) {
       owned.push_back(std::make_unique<Stage>(workload, stage.first_layer, stage.end_layer,
                                               boundaries[static_cast<std::size_t>(stage.first_layer)],
                                               config.train.seed, optimizer));
       stages[s] = owned.back().get();
+      if (first_ranks[static_cast<std::size_t>(s)] == rank) {
+        saved[s] = owned.back().get();
+      }
     }
   }
   ExecutorOptions options;
@@ -151,7 +156,12 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   options.micro_batch_size = plan.micro_batch_size;
   options.optimizer = optimizer;
   options.trace = arguments.trace;
-  Executor executor(communicator, workload, stages, schedule_of(plan, communicator.size(), true), options,
+  ExecutorOptions training = options;
+  training.shares = shares_of(plan);
+  for (const StagePlan& stage : plan.stages) {
+    training.wires.push_back(wire_by_name(stage.wire));
+  }
+  Executor executor(communicator, workload, stages, schedule_of(plan, communicator.size(), true), training,
                     pacer_of(config, rank));
 
   const std::filesystem::path checkpoints = directory / "checkpoints";
@@ -188,7 +198,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     checkpointer.agreed(result.signals.durable);
     stopped = result.signals.stop && step + 1 < steps;
     if (stopped || (every > 0 && (step + 1) % every == 0)) {
-      const Seconds stall = checkpointer.save(step + 1, stages);
+      const Seconds stall = checkpointer.save(step + 1, saved);
       if (record) {
         record->checkpoint(step + 1, stall);
       }
@@ -219,9 +229,9 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     write_joint_trace(communicator, executor, profile, plan, directory / "trace.json");
   }
   if (arguments.evaluation) {
-    save_weights(directory / "weights", stages);
+    save_weights(directory / "weights", saved);
     for (const auto& [split, name] : {std::pair(Split::Validation, "validation"), std::pair(Split::Test, "test")}) {
-      write_predictions(communicator, workload, stages, ranks, options, pacer_of(config, rank), split,
+      write_predictions(communicator, workload, stages, first_ranks, options, pacer_of(config, rank), split,
                         directory / fmt::format("predictions-{}.safetensors", name));
     }
   }

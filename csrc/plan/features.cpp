@@ -10,10 +10,10 @@
 namespace motley {
 namespace {
 
-constexpr std::array<Feature, 7> kFeatures{{{"replicas", false},
-                                            {"recompute", false},
-                                            {"bfloat16", false},
-                                            {"int8", false},
+constexpr std::array<Feature, 7> kFeatures{{{"replicas", true},
+                                            {"recompute", true},
+                                            {"bfloat16", true},
+                                            {"int8", true},
                                             {"zero-bubble", true},
                                             {"interleaved-1f1b", true},
                                             {"listed", true}}};

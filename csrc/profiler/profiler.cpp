@@ -9,6 +9,7 @@
 #include "motley/base/error.h"
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/gather.h"
+#include "motley/profiler/codecs.h"
 #include "motley/profiler/layers.h"
 #include "motley/profiler/links.h"
 #include "motley/profiler/median.h"
@@ -17,6 +18,7 @@ namespace motley {
 namespace {
 
 constexpr int kLinkRepeats = 5;
+constexpr int kCodecRepeats = 9;
 
 std::vector<double> flatten(const DeviceTimes& times) {
   std::vector<double> flat;
@@ -48,7 +50,7 @@ DeviceTimes unflatten(const std::vector<double>& flat, std::size_t sizes, std::s
 }
 
 /// Ranks of one type are one device to the planner: the median of their entries.
-DeviceTimes median_of(const std::vector<std::vector<double>>& rows, std::size_t sizes, std::size_t layers) {
+std::vector<double> median_of(const std::vector<std::vector<double>>& rows) {
   std::vector<double> merged(rows.front().size());
   for (std::size_t i = 0; i < merged.size(); ++i) {
     std::vector<double> values;
@@ -57,7 +59,7 @@ DeviceTimes median_of(const std::vector<std::vector<double>>& rows, std::size_t 
     }
     merged[i] = spread_of(values).median;
   }
-  return unflatten(merged, sizes, layers);
+  return merged;
 }
 
 /// Each rank loads the machine until every rank has its repeats: one that is through passes its mark on and goes on.
@@ -188,6 +190,9 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
     }
   }
 
+  communicator.world().barrier("measuring codecs");
+  const std::vector<double> codecs = measure_codecs(pacer, kCodecRepeats);
+
   progress("links");
   std::vector<std::vector<TransferCurve>> links = measure_links(communicator, kLinkRepeats);
   const std::vector<AllReduce> all_reduce = measure_all_reduce(communicator, likely_replicas(types), kLinkRepeats);
@@ -196,6 +201,7 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
 
   const std::vector<double> all_alone = gather(communicator, alone, "times alone");
   const std::vector<double> all_busy = gather(communicator, busy, "times busy");
+  const std::vector<double> all_codecs = gather(communicator, codecs, "times of codecs");
   if (rank != 0) {
     return {};
   }
@@ -204,9 +210,9 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
   profile.model.layers = std::move(layer_profiles);
   profile.model.base_memory = base_memory;
   profile.model.micro_batch_sizes = options.micro_batch_sizes;
-  const std::size_t width = alone.size();
   for (const std::string& type : measured) {
-    std::vector<std::vector<double>> of_type;
+    std::vector<std::vector<double>> busy_of_type;
+    std::vector<std::vector<double>> codecs_of_type;
     DeviceTable table;
     bool first = true;
     for (int r = 0; r < ranks; ++r) {
@@ -214,16 +220,18 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
         continue;
       }
       const auto row = [&](const std::vector<double>& all) {
-        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(width * static_cast<std::size_t>(r));
-        return std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(width));
+        const auto width = static_cast<std::ptrdiff_t>(all.size()) / ranks;
+        return std::vector<double>(all.begin() + width * r, all.begin() + width * (r + 1));
       };
       if (first) {
         table.alone = unflatten(row(all_alone), sizes, layers);
         first = false;
       }
-      of_type.push_back(row(all_busy));
+      busy_of_type.push_back(row(all_busy));
+      codecs_of_type.push_back(row(all_codecs));
     }
-    table.busy = median_of(of_type, sizes, layers);
+    table.busy = unflatten(median_of(busy_of_type), sizes, layers);
+    table.codecs = codecs_from(median_of(codecs_of_type));
     profile.model.devices[type] = std::move(table);
   }
   for (int r = 0; r < ranks; ++r) {

@@ -13,13 +13,16 @@ namespace motley {
 namespace {
 
 /// Rank at the other end of a transfer, -1 of anything else.
-int peer_of(const Action& action, const std::vector<int>& rank_of_stage) {
+int peer_of(const Action& action, const std::vector<std::vector<int>>& ranks_of_stage) {
   if (!is_send(action.op) && !is_receive(action.op)) {
     return -1;
   }
+  if (action.peer >= 0) {
+    return action.peer;
+  }
   const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
   const int peer = above ? action.stage + 1 : action.stage - 1;
-  return rank_of_stage.at(static_cast<std::size_t>(peer));
+  return ranks_of_stage.at(static_cast<std::size_t>(peer)).front();
 }
 
 Handover input_of(const Action& action) {
@@ -49,18 +52,28 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
       options_(std::move(options)),
       pacer_(pacer),
       timeline_(communicator.rank(), options_.trace),
-      transfers_(communicator, timeline_, lowered.stage_count(), lowered.micro_batch_count()),
+      transfers_(communicator, timeline_, pacer_, lowered.stage_count(), lowered.micro_batch_count()),
       exchange_(communicator, workload) {
   MOTLEY_CHECK(lowered.rank_count() == communicator.size(), "{} rows for {} ranks", lowered.rank_count(),
                communicator.size());
   expect_runnable(lowered);
-  const std::vector<int> rank_of_stage = lowered.rank_of_stage();
+  const std::vector<std::vector<int>> ranks_of_stage = lowered.ranks_of_stage();
   row_ = lowered.ranks[static_cast<std::size_t>(communicator.rank())];
   for (const Action& action : row_) {
     MOTLEY_CHECK(action.op == Op::Idle || action.op == Op::OverlapForwardBackward || stages_.contains(action.stage),
                  "{} is in the row of rank {}, which has no such stage", to_string(action), communicator.rank());
     labels_.push_back(to_string(action));
-    peers_.push_back(peer_of(action, rank_of_stage));
+    if (action.op == Op::Recompute) {
+      recomputed_.insert(action.stage);
+    }
+    peers_.push_back(peer_of(action, ranks_of_stage));
+  }
+  for (std::size_t s = 0; s < ranks_of_stage.size(); ++s) {
+    const std::vector<int>& ranks = ranks_of_stage[s];
+    if (ranks.size() > 1 && std::find(ranks.begin(), ranks.end(), communicator.rank()) != ranks.end()) {
+      groups_.emplace(static_cast<int>(s), communicator.group(ranks));
+      exchange_.count(static_cast<int>(s), ranks.front() == communicator.rank());
+    }
   }
   for (const std::vector<Action>& row : lowered.ranks) {
     trains_ =
@@ -80,22 +93,90 @@ auto Executor::compute(Op op, std::size_t index, Body&& body) {
   return result;
 }
 
+Share Executor::share_of(int stage) const {
+  if (options_.shares.empty()) {
+    return {communicator_.rank(), 0, options_.micro_batch_size};
+  }
+  const std::vector<Share>& replicas = options_.shares.at(static_cast<std::size_t>(stage));
+  const auto mine = std::find_if(replicas.begin(), replicas.end(),
+                                 [&](const Share& share) { return share.rank == communicator_.rank(); });
+  MOTLEY_CHECK(mine != replicas.end(), "rank {} has no share of stage {}", communicator_.rank(), stage);
+  return *mine;
+}
+
+std::int64_t Executor::rows_of(int stage) const {
+  const Share share = share_of(stage);
+  return share.sample_end - share.sample_begin;
+}
+
+Fields Executor::fields_of(const Action& action, const Pass& pass) const {
+  const Stage& here = stage(action.stage);
+  if (here.reads().empty()) {
+    return {};
+  }
+  const std::int64_t first = action.micro_batch * options_.micro_batch_size + share_of(action.stage).sample_begin;
+  const auto samples =
+      pass.samples.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows_of(action.stage)));
+  return workload_.data->fetch(here.reads(), pass.split, samples);
+}
+
+Crossing Executor::crossing_of(const Action& action, int peer, const Pass& pass) const {
+  const Share share = share_of(action.stage);
+  const bool whole = action.sample_begin == 0 && action.sample_end == 0;
+  Crossing crossing{peer, {0, rows_of(action.stage)}};
+  if (!whole) {
+    crossing.rows = {action.sample_begin - share.sample_begin, action.sample_end - action.sample_begin};
+  }
+  if (!options_.wires.empty()) {
+    const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
+    const int edge = action.stage - (above ? 0 : 1);
+    crossing.wire = options_.wires.at(static_cast<std::size_t>(edge));
+    const RandomKey key{options_.seed, pass.step, edge, action.micro_batch, 0};
+    crossing.key = key.hash(static_cast<std::uint64_t>(action.sample_begin) << 8U);
+  }
+  return crossing;
+}
+
 void Executor::forward(const Action& action, std::size_t index, const Pass& pass) {
   Stage& here = stage(action.stage);
+  const Share share = share_of(action.stage);
   TensorList input = action.stage == 0 ? TensorList{} : transfers_.take(input_of(action), labels_[index]);
   TensorList output = compute(Op::Forward, index, [&] {
-    const auto size = static_cast<std::size_t>(options_.micro_batch_size);
-    Fields fields;
-    if (!here.reads().empty()) {
-      const auto samples = pass.samples.subspan(static_cast<std::size_t>(action.micro_batch) * size, size);
-      fields = workload_.data->fetch(here.reads(), pass.split, samples);
+    const Fields fields = fields_of(action, pass);
+    if (pass.training && recomputed_.contains(action.stage)) {
+      return here.forward_unsaved(action.micro_batch, pass.step, std::move(input), fields, share.sample_begin);
     }
     Fields* outputs = pass.outputs != nullptr ? &(*pass.outputs)[action.micro_batch] : nullptr;
-    return here.forward(action.micro_batch, pass.step, std::move(input), fields, pass.training, outputs);
+    return here.forward(action.micro_batch, pass.step, std::move(input), fields, pass.training, outputs,
+                        share.sample_begin);
   });
   if (!here.is_last()) {
-    transfers_.put(input_above(action), std::move(output));
+    transfers_.put(input_above(action), rows_of(action.stage), std::move(output));
   }
+}
+
+void Executor::recompute(const Action& action, std::size_t index, const Pass& pass) {
+  compute(action.op, index, [&] {
+    stage(action.stage).recompute(action.micro_batch, fields_of(action, pass));
+    return true;
+  });
+}
+
+void Executor::reduce(const Action& action, std::size_t index) {
+  communicator_.set_progress(labels_[index]);
+  const Seconds start = communicator_.now();
+  std::vector<Work> works;
+  for (const LayerState& layer : stage(action.stage).layers()) {
+    const at::Tensor& gradients = layer.flat_gradients();
+    works.push_back(groups_.at(action.stage)
+                        ->all_reduce_sum_async(
+                            std::span(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel())),
+                            labels_[index]));
+  }
+  for (Work& work : works) {
+    work.wait();
+  }
+  timeline_.waited(labels_[index], start, communicator_.now());
 }
 
 void Executor::backward(const Action& action, std::size_t index, const Pass& pass) {
@@ -107,7 +188,7 @@ void Executor::backward(const Action& action, std::size_t index, const Pass& pas
                                      : here.backward_input(action.micro_batch, std::move(gradient), loss_scale);
   });
   if (action.stage > 0) {
-    transfers_.put(gradient_below(action), std::move(output));
+    transfers_.put(gradient_below(action), rows_of(action.stage), std::move(output));
   }
 }
 
@@ -143,16 +224,24 @@ void Executor::perform(const Action& action, std::size_t index, const Pass& pass
       }
       break;
     case Op::SendForward:
-      transfers_.send(input_above(action), peer, label);
+      transfers_.send(input_above(action), crossing_of(action, peer, pass), label);
       break;
     case Op::SendBackward:
-      transfers_.send(gradient_below(action), peer, label);
+      transfers_.send(gradient_below(action), crossing_of(action, peer, pass), label);
       break;
     case Op::ReceiveForward:
-      transfers_.receive(input_of(action), peer, stage(action.stage).input(), options_.micro_batch_size, label);
+      transfers_.receive(input_of(action), crossing_of(action, peer, pass), stage(action.stage).input(),
+                         rows_of(action.stage), label);
       break;
     case Op::ReceiveBackward:
-      transfers_.receive(gradient_of(action), peer, stage(action.stage).output(), options_.micro_batch_size, label);
+      transfers_.receive(gradient_of(action), crossing_of(action, peer, pass), stage(action.stage).output(),
+                         rows_of(action.stage), label);
+      break;
+    case Op::Recompute:
+      recompute(action, index, pass);
+      break;
+    case Op::ReduceGradient:
+      reduce(action, index);
       break;
     case Op::Norm:
       (void)totals(pass);

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,8 +15,10 @@
 #include "motley/runtime/step_exchange.h"
 #include "motley/runtime/timeline.h"
 #include "motley/runtime/transfers.h"
+#include "motley/schedule/lowering.h"
 #include "motley/schedule/schedule.h"
 #include "motley/stage/stage.h"
+#include "motley/stage/wire.h"
 #include "motley/workloads/workload.h"
 
 namespace motley {
@@ -30,8 +34,10 @@ struct StepResult {
 struct ExecutorOptions {
   std::uint64_t seed = 1;
   std::int64_t micro_batch_size = 1;
-  OptimizerOptions optimizer;  ///< for the clip
-  bool trace = false;          ///< keep events of the last step
+  Shares shares = {};            ///< as the schedule was lowered with; empty: every stage has one rank
+  std::vector<Wire> wires = {};  ///< of the edge behind each stage; empty: as it is
+  OptimizerOptions optimizer;    ///< for the clip
+  bool trace = false;            ///< keep events of the last step
 };
 
 /// Interprets a rank's row of a lowered schedule. No schedule logic lives here: what the row says, in its order.
@@ -75,6 +81,8 @@ class Executor {
   void run(const Pass& pass);
   void perform(const Action& action, std::size_t index, const Pass& pass);
   void forward(const Action& action, std::size_t index, const Pass& pass);
+  void recompute(const Action& action, std::size_t index, const Pass& pass);
+  void reduce(const Action& action, std::size_t index);
   void backward(const Action& action, std::size_t index, const Pass& pass);
   /// Loss and norm, on first use: several stages of this rank share one exchange.
   const StepTotals& totals(const Pass& pass);
@@ -82,6 +90,11 @@ class Executor {
   template <typename Body>
   auto compute(Op op, std::size_t index, Body&& body);
   [[nodiscard]] Stage& stage(int index) const { return *stages_.at(index); }
+  /// What this rank owns of a stage of its own.
+  [[nodiscard]] Share share_of(int stage) const;
+  [[nodiscard]] std::int64_t rows_of(int stage) const;
+  [[nodiscard]] Fields fields_of(const Action& action, const Pass& pass) const;
+  [[nodiscard]] Crossing crossing_of(const Action& action, int peer, const Pass& pass) const;
 
   Communicator& communicator_;
   const Workload& workload_;
@@ -93,6 +106,8 @@ class Executor {
   bool trains_ = false;  // some rank's row has a backward pass
   ExecutorOptions options_;
   Pacer pacer_;
+  std::set<int> recomputed_;                      // stages of which F keeps the input alone
+  std::map<int, std::unique_ptr<Group>> groups_;  // ranks that replicate a stage of this one
 
   Timeline timeline_;
   Transfers transfers_;

@@ -13,11 +13,13 @@ bool has_interpreter(Op op) {
     case Op::Backward:
     case Op::BackwardInput:
     case Op::BackwardWeight:
+    case Op::Recompute:
     case Op::OverlapForwardBackward:
     case Op::SendForward:
     case Op::SendBackward:
     case Op::ReceiveForward:
     case Op::ReceiveBackward:
+    case Op::ReduceGradient:
     case Op::Norm:
     case Op::Update:
       return true;
@@ -27,8 +29,8 @@ bool has_interpreter(Op op) {
 }
 
 void expect_known(const Action& action) {
-  if (!has_interpreter(action.op) || action.sample_begin != 0 || action.sample_end != 0) {
-    throw InputError::of("schedule: {} cannot be executed yet", to_string(action));
+  if (!has_interpreter(action.op)) {
+    throw InputError::of("schedule: {} cannot be executed: parameters are not sharded", to_string(action));
   }
   for (const Action& part : action.parts) {
     expect_known(part);
@@ -46,7 +48,7 @@ void expect_runnable(const Schedule& lowered) {
         throw InputError::of("schedule: {} stands after {}, expected all gradients to be summed before",
                              to_string(action), to_string(*closing));
       }
-      if (action.op == Op::Norm || action.op == Op::Update) {
+      if (action.op == Op::ReduceGradient || action.op == Op::Norm || action.op == Op::Update) {
         closing = &action;
       }
     }

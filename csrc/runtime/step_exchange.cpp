@@ -20,12 +20,18 @@ StepExchange::StepExchange(Communicator& communicator, const Workload& workload)
       mine_(layers_ + 1 + kTimes + kSignals),
       all_(mine_.size() * static_cast<std::size_t>(communicator.size())) {}
 
+void StepExchange::count(int stage, bool here) {
+  if (!here) {
+    elsewhere_.insert(stage);
+  }
+}
+
 double StepExchange::gathered(std::size_t rank, std::size_t column) const {
   return all_[rank * mine_.size() + column];
 }
 
 double StepExchange::sum_over_ranks(std::size_t column) const {
-  // All but one are 0, which changes no bit.
+  // All but one are 0, which changes no bit; but for the losses of a replicated last stage.
   double sum = 0.0;
   for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator_.size()); ++rank) {
     sum += gathered(rank, column);
@@ -38,8 +44,10 @@ StepTotals StepExchange::run(std::int64_t step, const std::map<int, Stage*>& sta
                              Timeline& timeline) {
   std::fill(mine_.begin(), mine_.end(), 0.0);
   for (const auto& [index, stage] : stages) {
-    const std::vector<double> norms = stage->squared_norms();
-    std::copy(norms.begin(), norms.end(), mine_.begin() + stage->first());
+    if (!elsewhere_.contains(index)) {
+      const std::vector<double> norms = stage->squared_norms();
+      std::copy(norms.begin(), norms.end(), mine_.begin() + stage->first());
+    }
     for (const double micro_batch_loss : stage->take_loss()) {
       mine_[layers_] += micro_batch_loss;
     }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "motley/comm/communicator.h"
@@ -31,9 +32,13 @@ class StepExchange {
  public:
   StepExchange(Communicator& communicator, const Workload& workload);
 
-  /// Collective; every layer is in a stage of exactly one rank. Sums are taken in the order of layers and
-  /// micro-batches, so that they do not depend on the cut. Throws CommError, or Fault on every rank when a sum is not
-  /// finite: it names step and layer.
+  /// Of a replicated stage of this rank: whether its gradients, which are the same on all replicas, count here. On one
+  /// of them they must.
+  void count(int stage, bool here);
+
+  /// Collective; every layer is in a stage of exactly one rank, or counts on one of them. Sums are taken in the order
+  /// of layers and micro-batches, so that they do not depend on the cut. Throws CommError, or Fault on every rank when
+  /// a sum is not finite: it names step and layer.
   [[nodiscard]] StepTotals run(std::int64_t step, const std::map<int, Stage*>& stages,
                                const std::optional<RankTimes>& last_times, const StepSignals& signals,
                                Timeline& timeline);
@@ -46,6 +51,7 @@ class StepExchange {
   Communicator& communicator_;
   const Workload& workload_;
   std::size_t layers_;
+  std::set<int> elsewhere_;   // stages of this rank whose gradients count on another
   std::vector<double> mine_;  // squared norm of each layer (0 where it is elsewhere), loss, times of the step before
   std::vector<double> all_;   // of every rank
 };

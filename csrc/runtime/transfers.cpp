@@ -15,120 +15,164 @@ std::span<std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
 }
 
-}  // namespace
-
-Transfers::Transfers(Communicator& communicator, Timeline& timeline, int stages, int micro_batches)
-    : communicator_(communicator),
-      timeline_(timeline),
-      micro_batches_(micro_batches),
-      slots_(2 * static_cast<std::size_t>(stages) * static_cast<std::size_t>(micro_batches)) {}
-
-bool Transfers::Transfer::done() const {
+bool done(const std::vector<Work>& works) {
   return std::all_of(works.begin(), works.end(), [](const Work& work) { return work.done(); });
 }
 
-Transfers::Transfer& Transfers::slot(const Handover& what) {
+at::Tensor rows_of(const at::Tensor& tensor, const Rows& rows) {
+  return rows.count == tensor.size(0) ? tensor : tensor.narrow(0, rows.begin, rows.count);
+}
+
+}  // namespace
+
+Transfers::Transfers(Communicator& communicator, Timeline& timeline, Pacer& pacer, int stages, int micro_batches)
+    : communicator_(communicator),
+      timeline_(timeline),
+      pacer_(pacer),
+      micro_batches_(micro_batches),
+      slots_(2 * static_cast<std::size_t>(stages) * static_cast<std::size_t>(micro_batches)) {}
+
+Transfers::Slot& Transfers::slot(const Handover& what) {
   const int place = what.stage * micro_batches_ + what.micro_batch;
   return slots_.at(2 * static_cast<std::size_t>(place) + (what.pass == Handover::Pass::Forward ? 0 : 1));
 }
 
-void Transfers::put(const Handover& what, TensorList tensors) {
-  Transfer& here = slot(what);
-  MOTLEY_CHECK(here.state == State::Empty, "stage {} is handed micro-batch {} twice", what.stage, what.micro_batch);
-  here.state = State::Made;
+void Transfers::empty(Slot& slot) {
+  slot.state = Slot::State::Empty;
+  slot.works.clear();
+  slot.encoded.clear();
+  --filled_;
+}
+
+void Transfers::put(const Handover& what, std::int64_t rows, TensorList tensors) {
+  Slot& here = slot(what);
+  MOTLEY_CHECK(here.state == Slot::State::Empty, "stage {} is handed micro-batch {} twice", what.stage,
+               what.micro_batch);
+  here.state = Slot::State::Made;
+  here.rows_left = rows;
   here.tensors = std::move(tensors);
   ++filled_;
 }
 
-void Transfers::send(const Handover& what, int peer, const std::string& label) {
+void Transfers::send(const Handover& what, const Crossing& crossing, const std::string& label) {
   reap();
-  Transfer& made = slot(what);
-  MOTLEY_CHECK(made.state == State::Made, "{}: nothing was made to send", label);
+  Slot& made = slot(what);
+  MOTLEY_CHECK(made.state == Slot::State::Made && crossing.rows.count <= made.rows_left, "{}: nothing was made to send",
+               label);
   // In place before the first work is posted: what throws from here on must not free a buffer that is being read.
   if (leaving_count_ == leaving_.size()) {
     leaving_.emplace_back();
   }
-  Transfer& transfer = leaving_[leaving_count_++];
-  transfer.label = &label;
-  transfer.peer = peer;
-  transfer.tensors = std::move(made.tensors);
-  made.state = State::Empty;
-  --filled_;
-  transfer.works.reserve(transfer.tensors.size());
-  for (const at::Tensor& tensor : transfer.tensors) {
-    MOTLEY_CHECK(tensor.is_contiguous(), "{}: a stage's tensors are contiguous", label);
-    transfer.works.push_back(communicator_.to(peer).send(bytes_of(tensor), label));
+  Leaving& message = leaving_[leaving_count_++];
+  message.label = &label;
+  message.peer = crossing.peer;
+  message.tensors.reserve(made.tensors.size());
+  for (std::size_t i = 0; i < made.tensors.size(); ++i) {
+    const at::Tensor rows = rows_of(made.tensors[i], crossing.rows);
+    MOTLEY_CHECK(rows.is_contiguous(), "{}: a stage's tensors are contiguous", label);
+    if (!is_encoded(crossing.wire, rows)) {
+      message.tensors.push_back(rows);
+      continue;
+    }
+    const Seconds start = communicator_.now();
+    const bool gradient = what.pass == Handover::Pass::Backward;
+    message.tensors.push_back(pacer_.run([&] { return encode(crossing.wire, rows, gradient, crossing.key + i); }));
+    timeline_.computed(label, false, start, communicator_.now());
+  }
+  made.rows_left -= crossing.rows.count;
+  if (made.rows_left == 0) {
+    made.tensors = {};
+    empty(made);
+  }
+  message.works.reserve(message.tensors.size());
+  for (const at::Tensor& tensor : message.tensors) {
+    message.works.push_back(communicator_.to(crossing.peer).send(bytes_of(tensor), label));
   }
 }
 
-void Transfers::receive(const Handover& what, int peer, const Boundary& boundary, std::int64_t samples,
+void Transfers::receive(const Handover& what, const Crossing& crossing, const Boundary& boundary, std::int64_t samples,
                         const std::string& label) {
-  Transfer& transfer = slot(what);
-  MOTLEY_CHECK(transfer.state == State::Empty, "{}: posted twice", label);
-  transfer.state = State::Arriving;
-  ++filled_;
-  transfer.label = &label;
-  transfer.peer = peer;
-  transfer.tensors.reserve(boundary.size());
-  for (const TensorSpec& spec : boundary) {
-    if (what.pass == Handover::Pass::Backward && !spec.has_gradient) {
-      continue;
+  Slot& here = slot(what);
+  if (here.state == Slot::State::Empty) {
+    here.state = Slot::State::Arriving;
+    here.rows_left = samples;
+    ++filled_;
+    here.tensors.reserve(boundary.size());
+    for (const TensorSpec& spec : boundary) {
+      if (what.pass == Handover::Pass::Backward && !spec.has_gradient) {
+        continue;
+      }
+      c10::SmallVector<std::int64_t, 6> shape{samples};
+      shape.append(spec.shape.begin(), spec.shape.end());
+      here.tensors.push_back(at::empty(shape, at::TensorOptions().dtype(scalar_type(spec.dtype))));
     }
-    c10::SmallVector<std::int64_t, 6> shape{samples};
-    shape.append(spec.shape.begin(), spec.shape.end());
-    transfer.tensors.push_back(at::empty(shape, at::TensorOptions().dtype(scalar_type(spec.dtype))));
   }
-  transfer.works.reserve(transfer.tensors.size());
-  for (const at::Tensor& tensor : transfer.tensors) {
-    transfer.works.push_back(communicator_.from(peer).receive(bytes_of(tensor), label));
+  MOTLEY_CHECK(here.state == Slot::State::Arriving && crossing.rows.count <= here.rows_left, "{}: posted twice", label);
+  here.rows_left -= crossing.rows.count;
+  here.label = &label;
+  here.works.reserve(here.tensors.size());
+  for (const at::Tensor& tensor : here.tensors) {
+    at::Tensor into = rows_of(tensor, crossing.rows);
+    if (is_encoded(crossing.wire, into)) {
+      const at::Tensor bytes = room_for_encoded(crossing.wire, into);
+      here.encoded.push_back({crossing.wire, bytes, std::move(into)});
+      into = bytes;
+    }
+    here.works.push_back(communicator_.from(crossing.peer).receive(bytes_of(into), label));
   }
 }
 
 TensorList Transfers::take(const Handover& what, const std::string& consumer) {
-  Transfer& here = slot(what);
-  MOTLEY_CHECK(here.state != State::Empty, "{} has no input: nobody made it here and no receive is posted", consumer);
-  if (here.state == State::Arriving) {
-    wait(here);
-    here.works.clear();
+  Slot& here = slot(what);
+  MOTLEY_CHECK(here.state != Slot::State::Empty, "{} has no input: nobody made it here and no receive is posted",
+               consumer);
+  if (here.state == Slot::State::Arriving) {
+    MOTLEY_CHECK(here.rows_left == 0, "{}: {} rows of its input are not posted", consumer, here.rows_left);
+    wait(here.works, *here.label);
+    for (const Encoded& part : here.encoded) {
+      const Seconds start = communicator_.now();
+      pacer_.run([&] { decode(part.wire, part.bytes, part.rows); });
+      timeline_.computed(*here.label, false, start, communicator_.now());
+    }
   }
-  here.state = State::Empty;
-  --filled_;
-  return std::exchange(here.tensors, {});
+  TensorList tensors = std::exchange(here.tensors, {});
+  empty(here);
+  return tensors;
 }
 
-void Transfers::wait(Transfer& transfer) {
-  const bool was_done = transfer.done();
+void Transfers::wait(std::vector<Work>& works, const std::string& label) {
+  const bool was_done = done(works);
   const Seconds start = was_done ? Seconds{} : communicator_.now();
-  for (Work& work : transfer.works) {
+  for (Work& work : works) {
     work.wait();
   }
   if (!was_done) {
-    timeline_.waited(*transfer.label, start, communicator_.now());
+    timeline_.waited(label, start, communicator_.now());
   }
 }
 
-void Transfers::book(const Transfer& transfer) {
-  if (!transfer.works.empty()) {
-    Bytes bytes;
-    for (const at::Tensor& tensor : transfer.tensors) {
-      bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
-    }
-    timeline_.sent(*transfer.label, transfer.peer, bytes, transfer.works.front().started(),
-                   transfer.works.back().finished());
+void Transfers::book(const Leaving& message) {
+  if (message.works.empty()) {
+    return;
   }
+  Bytes bytes;
+  for (const at::Tensor& tensor : message.tensors) {
+    bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
+  }
+  timeline_.sent(*message.label, message.peer, bytes, message.works.front().started(), message.works.back().finished());
 }
 
 void Transfers::reap() {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < leaving_count_; ++i) {
-    Transfer& transfer = leaving_[i];
-    if (transfer.done()) {
-      wait(transfer);  // throws what failed it
-      book(transfer);
-      transfer.tensors.clear();
-      transfer.works.clear();
+    Leaving& message = leaving_[i];
+    if (done(message.works)) {
+      wait(message.works, *message.label);  // throws what failed it
+      book(message);
+      message.tensors.clear();
+      message.works.clear();
     } else {
-      std::swap(leaving_[kept++], transfer);
+      std::swap(leaving_[kept++], message);
     }
   }
   leaving_count_ = kept;
@@ -136,7 +180,7 @@ void Transfers::reap() {
 
 void Transfers::finish() {
   for (std::size_t i = 0; i < leaving_count_; ++i) {
-    wait(leaving_[i]);
+    wait(leaving_[i].works, *leaving_[i].label);
   }
   reap();
   MOTLEY_CHECK(filled_ == 0, "{} lists of tensors were made or received and not taken", filled_);

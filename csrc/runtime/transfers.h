@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "motley/comm/communicator.h"
+#include "motley/device/pacing.h"
 #include "motley/runtime/timeline.h"
+#include "motley/stage/wire.h"
 #include "motley/workloads/layer.h"
 
 namespace motley {
@@ -17,6 +19,20 @@ struct Handover {
   int micro_batch;
 };
 
+/// Rows of a stage's tensors that one message carries: the samples that both ends own.
+struct Rows {
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+};
+
+/// How a message crosses.
+struct Crossing {
+  int peer;
+  Rows rows;
+  Wire wire = Wire::Float32;
+  std::uint64_t key = 0;  ///< of a rounding by chance
+};
+
 /// Tensors between stages: made here, on their way out, on their way in.
 ///
 /// Owns every buffer that the communicator may touch, from before it is posted until its work is done. To be destroyed
@@ -24,21 +40,22 @@ struct Handover {
 /// transfers and name the action. In a steady state it allocates nothing but the tensors it hands over.
 class Transfers {
  public:
-  /// For hand-overs of `stages` stages (all of the pipeline's) and `micro_batches` micro-batches.
-  Transfers(Communicator& communicator, Timeline& timeline, int stages, int micro_batches);
+  /// For hand-overs of `stages` stages (all of the pipeline's) and `micro_batches` micro-batches. What is encoded and
+  /// decoded takes the time of the emulated device.
+  Transfers(Communicator& communicator, Timeline& timeline, Pacer& pacer, int stages, int micro_batches);
 
-  /// Keeps what a stage of this rank made until send() or take().
-  void put(const Handover& what, TensorList tensors);
+  /// Keeps what a stage of this rank made of `rows` samples until send() or take().
+  void put(const Handover& what, std::int64_t rows, TensorList tensors);
 
-  /// Starts to send what was put, to rank `peer`. Does not wait.
-  void send(const Handover& what, int peer, const std::string& label);
+  /// Encodes rows of what was put and starts to send them. Does not wait. All rows of a hand-over are sent once.
+  void send(const Handover& what, const Crossing& crossing, const std::string& label);
 
-  /// Posts the receive of `boundary`'s tensors for `samples` samples (those that have a gradient, for a backward pass)
-  /// from rank `peer`. Does not wait.
-  void receive(const Handover& what, int peer, const Boundary& boundary, std::int64_t samples,
+  /// Posts the receive of rows of `boundary`'s tensors (those that have a gradient, for a backward pass), which have
+  /// `samples` rows in all. Does not wait.
+  void receive(const Handover& what, const Crossing& crossing, const Boundary& boundary, std::int64_t samples,
                const std::string& label);
 
-  /// What was put here, or what arrives for a posted receive: waits for it. Throws CommError.
+  /// What was put here, or what arrives for the posted receives: waits for all rows and decodes them. Throws CommError.
   [[nodiscard]] TensorList take(const Handover& what, const std::string& consumer);
 
   /// Frees the buffers of sends that are done. Does not wait.
@@ -48,27 +65,42 @@ class Transfers {
   void finish();
 
  private:
-  enum class State { Empty, Made, Arriving };
-  struct Transfer {
+  /// One message on its way out.
+  struct Leaving {
     const std::string* label = nullptr;
     int peer = -1;
     TensorList tensors;
     std::vector<Work> works;
-    State state = State::Empty;  // of a slot
-
-    [[nodiscard]] bool done() const;
+  };
+  /// Rows that arrive encoded.
+  struct Encoded {
+    Wire wire;
+    at::Tensor bytes;
+    at::Tensor rows;
+  };
+  /// One hand-over.
+  struct Slot {
+    enum class State { Empty, Made, Arriving };
+    State state = State::Empty;
+    TensorList tensors;
+    std::int64_t rows_left = 0;  // to be sent, or to be received
+    std::vector<Work> works;
+    std::vector<Encoded> encoded;
+    const std::string* label = nullptr;  // of the last receive
   };
 
-  [[nodiscard]] Transfer& slot(const Handover& what);
-  void wait(Transfer& transfer);
-  void book(const Transfer& transfer);
+  [[nodiscard]] Slot& slot(const Handover& what);
+  void empty(Slot& slot);
+  void wait(std::vector<Work>& works, const std::string& label);
+  void book(const Leaving& message);
 
   Communicator& communicator_;
   Timeline& timeline_;
+  Pacer& pacer_;
   int micro_batches_;
-  std::vector<Transfer> slots_;    // [stage, micro-batch, pass]
-  int filled_ = 0;                 // slots that are not empty
-  std::vector<Transfer> leaving_;  // the first leaving_count_, in the order of sending; the others keep their memory
+  std::vector<Slot> slots_;       // [stage, micro-batch, pass]
+  int filled_ = 0;                // slots that are not empty
+  std::vector<Leaving> leaving_;  // the first leaving_count_, in the order of sending; the others keep their memory
   std::size_t leaving_count_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/engine.h>
 
 #include <set>
+#include <utility>
 
 #include "motley/base/error.h"
 #include "motley/stage/boundary_nodes.h"
@@ -21,6 +22,11 @@ struct InFlight {
   std::shared_ptr<InputGradients> inputs;
   std::unique_ptr<WeightGradients> queue;
   bool had_input_gradient = false;
+  // Of one whose graph is still to be made:
+  bool unsaved = false;
+  TensorList input;
+  std::int64_t step = 0;
+  std::int64_t first_sample = 0;
 };
 
 void expect_tensors(const TensorList& tensors, const Boundary& boundary, const std::string& who) {
@@ -69,6 +75,9 @@ struct Stage::State {
     return found->second;
   }
 
+  TensorList run_layers(InFlight* flight, int micro_batch, std::int64_t step, std::int64_t first_sample,
+                        TensorList input, const Fields& fields, bool training, Fields* outputs);
+  void note_loss(int micro_batch, const TensorList& tensors);
   void queue_plain_gradients(WeightGradients& queue);
   TensorList run_backward(int micro_batch, TensorList grad_output, double loss_scale, bool deferred);
   void finish_weights(int micro_batch);
@@ -137,64 +146,115 @@ const std::vector<LayerState>& Stage::layers() const {
   return state_->layers;
 }
 
-TensorList Stage::forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
-                          Fields* outputs, std::int64_t first_sample) {
-  State& s = *state_;
-  expect_tensors(input, s.input, fmt::format("input of layer {}", s.layers.front().layer().name()));
-  MOTLEY_CHECK(!training || !s.in_flight.contains(micro_batch), "second forward of micro-batch {}", micro_batch);
-
-  const at::AutoGradMode gradients(training);
-  InFlight flight;
-  if (training) {
-    flight.inputs = std::make_shared<InputGradients>();
-    flight.queue = std::make_unique<WeightGradients>(s.slots);
+/// The layers' last tensors. With `flight` they make a graph, whose ends go there.
+TensorList Stage::State::run_layers(InFlight* flight, int micro_batch, std::int64_t step, std::int64_t first_sample,
+                                    TensorList input, const Fields& fields, bool training, Fields* outputs) {
+  expect_tensors(input, this->input, fmt::format("input of layer {}", layers.front().layer().name()));
+  const at::AutoGradMode gradients(flight != nullptr);
+  WeightGradients passing(slots);  // operators choose their kernels by it: the same with and without a graph
+  if (flight != nullptr) {
+    flight->inputs = std::make_shared<InputGradients>();
+    flight->queue = std::make_unique<WeightGradients>(slots);
     for (std::size_t i = 0; i < input.size(); ++i) {
       input[i] = input[i].detach();
-      if (s.input[i].has_gradient) {
-        flight.inputs->watch(input[i]);
+      if (this->input[i].has_gradient) {
+        flight->inputs->watch(input[i]);
       }
     }
   }
 
   TensorList tensors = std::move(input);
-  for (std::size_t i = 0; i < s.layers.size(); ++i) {
-    const LayerState& layer = s.layers[i];
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerState& layer = layers[i];
     LayerContext context{.parameters = layer.parameters(),
                          .fields = &fields,
-                         .random = {s.seed, step, layer.index(), micro_batch, first_sample},
+                         .random = {seed, step, layer.index(), micro_batch, first_sample},
                          .training = training,
-                         .queue = flight.queue.get(),
+                         .queue = flight != nullptr ? flight->queue.get()
+                                  : training        ? &passing
+                                                    : nullptr,
                          .outputs = outputs};
     tensors = layer.layer().forward(tensors, context);
-    if (s.last && i + 1 == s.layers.size()) {
+    if (last && i + 1 == layers.size()) {
       break;
     }
-    expect_tensors(tensors, s.between[i], fmt::format("output of layer {}", layer.layer().name()));
-    if (i + 1 < s.layers.size()) {
-      tensors = pass_boundary(tensors, s.between[i]);
+    expect_tensors(tensors, between[i], fmt::format("output of layer {}", layer.layer().name()));
+    if (i + 1 < layers.size()) {
+      tensors = pass_boundary(tensors, between[i]);
     }
   }
 
-  if (s.last && (tensors.size() != 1 || !tensors[0].defined() || tensors[0].numel() != 1)) {
+  if (last && (tensors.size() != 1 || !tensors[0].defined() || tensors[0].numel() != 1)) {
     throw InputError::of("output of layer {}: found {} tensors, expected one scalar, the summed loss",
-                         s.layers.back().layer().name(), tensors.size());
+                         layers.back().layer().name(), tensors.size());
   }
-  if (training) {
+  if (flight != nullptr) {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
-      if (s.last || s.output[i].has_gradient) {
-        flight.roots.push_back(tensors[i].requires_grad() ? torch::autograd::impl::gradient_edge(tensors[i]) : Edge());
+      if (last || output[i].has_gradient) {
+        flight->roots.push_back(tensors[i].requires_grad() ? torch::autograd::impl::gradient_edge(tensors[i]) : Edge());
       }
     }
-    s.in_flight.emplace(micro_batch, std::move(flight));
   }
-  if (s.last) {
-    s.losses[micro_batch] = tensors[0].item<double>();
-    return {};
-  }
+  return tensors;
+}
+
+namespace {
+
+TensorList handed_on(TensorList tensors) {
   for (at::Tensor& tensor : tensors) {
     tensor = tensor.detach().contiguous();
   }
   return tensors;
+}
+
+}  // namespace
+
+void Stage::State::note_loss(int micro_batch, const TensorList& tensors) {
+  losses[micro_batch] = tensors[0].item<double>();
+}
+
+TensorList Stage::forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
+                          Fields* outputs, std::int64_t first_sample) {
+  State& s = *state_;
+  MOTLEY_CHECK(!training || !s.in_flight.contains(micro_batch), "second forward of micro-batch {}", micro_batch);
+  InFlight flight;
+  TensorList tensors = s.run_layers(training ? &flight : nullptr, micro_batch, step, first_sample, std::move(input),
+                                    fields, training, outputs);
+  if (training) {
+    s.in_flight.emplace(micro_batch, std::move(flight));
+  }
+  if (s.last) {
+    s.note_loss(micro_batch, tensors);
+    return {};
+  }
+  return handed_on(std::move(tensors));
+}
+
+TensorList Stage::forward_unsaved(int micro_batch, std::int64_t step, TensorList input, const Fields& fields,
+                                  std::int64_t first_sample) {
+  State& s = *state_;
+  MOTLEY_CHECK(!s.in_flight.contains(micro_batch), "second forward of micro-batch {}", micro_batch);
+  InFlight flight;
+  flight.unsaved = true;
+  flight.input = input;
+  flight.step = step;
+  flight.first_sample = first_sample;
+  TensorList tensors =
+      s.run_layers(nullptr, micro_batch, step, first_sample, std::move(input), fields, /*training=*/true, nullptr);
+  s.in_flight.emplace(micro_batch, std::move(flight));
+  if (s.last) {
+    s.note_loss(micro_batch, tensors);
+    return {};
+  }
+  return handed_on(std::move(tensors));
+}
+
+void Stage::recompute(int micro_batch, const Fields& fields) {
+  InFlight& flight = state_->at(micro_batch);
+  MOTLEY_CHECK(flight.unsaved, "the graph of micro-batch {} is there already", micro_batch);
+  flight.unsaved = false;
+  (void)state_->run_layers(&flight, micro_batch, flight.step, flight.first_sample, std::exchange(flight.input, {}),
+                           fields, /*training=*/true, nullptr);
 }
 
 // Parameters that a layer used through ordinary autograd: their gradients join the queue behind the others, so that
@@ -214,6 +274,7 @@ void Stage::State::queue_plain_gradients(WeightGradients& queue) {
 TensorList Stage::State::run_backward(int micro_batch, TensorList grad_output, double loss_scale, bool deferred) {
   InFlight& flight = at(micro_batch);
   MOTLEY_CHECK(!flight.had_input_gradient, "second backward of micro-batch {}", micro_batch);
+  MOTLEY_CHECK(!flight.unsaved, "backward of micro-batch {} before its recompute", micro_batch);
   if (last) {
     MOTLEY_CHECK(grad_output.empty(), "the last stage takes no gradients, found {}", grad_output.size());
     grad_output.push_back(at::full({}, loss_scale, at::kFloat));

@@ -42,6 +42,15 @@ class Stage {
   TensorList forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
                      Fields* outputs = nullptr, std::int64_t first_sample = 0);
 
+  /// The same values for training as forward(), but only the input is kept: recompute() must come before the backward
+  /// pass (Chen et al., 2016, "Training deep nets with sublinear memory cost").
+  TensorList forward_unsaved(int micro_batch, std::int64_t step, TensorList input, const Fields& fields,
+                             std::int64_t first_sample = 0);
+
+  /// Makes the graph of a micro-batch that had its forward_unsaved, bit for bit what forward() would have kept.
+  /// `fields` as there.
+  void recompute(int micro_batch, const Fields& fields);
+
   /// Gradients for the input tensors that have one, in order (none for the first stage). `grad_output`: one for each
   /// output tensor that has a gradient, in order; the last stage is handed {} and takes `loss_scale` (1 / samples of
   /// the global batch) as the gradient of its summed loss; elsewhere loss_scale is not used. Frees the graph and keeps

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "motley/schedule/generators.h"
@@ -79,10 +80,21 @@ std::vector<int> even_cuts(const Workload& workload, int count) {
 }
 
 OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage,
-                     int rank, const OptimizerOptions& options) {
+                     int rank, const OptimizerOptions& options)
+    : OwnStages(
+          workload, cuts,
+          [&] {
+            std::vector<std::vector<int>> ranks;
+            for (const int of_stage : rank_of_stage) ranks.push_back({of_stage});
+            return ranks;
+          }(),
+          rank, options) {}
+
+OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts,
+                     const std::vector<std::vector<int>>& ranks_of_stage, int rank, const OptimizerOptions& options) {
   const std::vector<Boundary> boundaries = boundaries_of(workload);
   for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
-    if (rank_of_stage[s] == rank) {
+    if (std::ranges::count(ranks_of_stage[s], rank) > 0) {
       owned_.push_back(std::make_unique<Stage>(workload, cuts[s], cuts[s + 1],
                                                boundaries[static_cast<std::size_t>(cuts[s])], kSeed, options));
       view_[static_cast<int>(s)] = owned_.back().get();
@@ -102,9 +114,13 @@ ExecutorOptions executor_options(bool trace) {
 Outcome train(Communicator& communicator, const Workload& workload, const std::vector<int>& cuts,
               const Schedule& compute, int steps, const RunOptions& options) {
   at::set_num_threads(1);
-  const OwnStages stages(workload, cuts, compute.rank_of_stage(), communicator.rank());
-  const Schedule lowered = add_transfers(with_updates(compute, options.clip_action), options.receive_ahead);
-  Executor executor(communicator, workload, stages.view(), lowered, executor_options(options.trace), Pacer());
+  const OwnStages stages(workload, cuts, compute.ranks_of_stage(), communicator.rank());
+  const Schedule lowered =
+      add_transfers(with_updates(compute, options.clip_action), options.receive_ahead, options.shares);
+  ExecutorOptions for_executor = executor_options(options.trace);
+  for_executor.shares = options.shares;
+  for_executor.wires = options.wires;
+  Executor executor(communicator, workload, stages.view(), lowered, for_executor, Pacer());
   Outcome outcome;
   for (int step = 0; step < steps; ++step) {
     const StepResult result = executor.train(step, batch_of(workload, step, compute.micro_batch_count()));

@@ -38,11 +38,13 @@ struct Outcome {
 /// `count` stages of about equal length: first layers of each, and the end.
 [[nodiscard]] std::vector<int> even_cuts(const Workload& workload, int count);
 
-/// One rank's stages for cuts {0, ..., layers}.
+/// One rank's stages for cuts {0, ..., layers}; a stage may be on several ranks.
 class OwnStages {
  public:
   OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage, int rank,
             const OptimizerOptions& options = clipped_adamw());
+  OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<std::vector<int>>& ranks_of_stage,
+            int rank, const OptimizerOptions& options = clipped_adamw());
   [[nodiscard]] const std::map<int, Stage*>& view() const { return view_; }
 
  private:
@@ -54,6 +56,8 @@ struct RunOptions {
   bool clip_action = true;  ///< NORM in the schedule
   int receive_ahead = 2;
   bool trace = false;
+  Shares shares = {};  ///< of a replicated schedule
+  std::vector<Wire> wires = {};
 };
 
 [[nodiscard]] ExecutorOptions executor_options(bool trace = false);

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+namespace motley {
+
+/// How the float32 tensors of an edge cross: plan/wire.h has their bytes. Tensors of other types cross as they are.
+enum class Wire : std::uint8_t { Float32, BFloat16, Int8 };
+
+/// By the plan's name for it. Throws InputError naming those there are.
+[[nodiscard]] Wire wire_by_name(const std::string& name);
+
+/// Whether a tensor crosses encoded.
+[[nodiscard]] bool is_encoded(Wire wire, const at::Tensor& tensor);
+
+/// What a contiguous float32 tensor crosses as, a list of bytes. bfloat16 rounds to nearest; int8 codes too, or, where
+/// `stochastic`, up or down by chance so that the mean is exact: gradients add up over micro-batches. What is drawn
+/// depends on `key` and a value's place alone.
+[[nodiscard]] at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key);
+
+/// Room for what encode() makes of such a tensor.
+[[nodiscard]] at::Tensor room_for_encoded(Wire wire, const at::Tensor& tensor);
+
+/// Writes the values into `tensor`.
+void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor);
+
+}  // namespace motley

@@ -80,26 +80,29 @@ std::vector<int> even_cuts(const Workload& workload, int count) {
 }
 
 OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage,
-                     int rank, const OptimizerOptions& options)
-    : OwnStages(
-          workload, cuts,
-          [&] {
-            std::vector<std::vector<int>> ranks;
-            for (const int of_stage : rank_of_stage) ranks.push_back({of_stage});
-            return ranks;
-          }(),
-          rank, options) {}
-
-OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts,
-                     const std::vector<std::vector<int>>& ranks_of_stage, int rank, const OptimizerOptions& options) {
-  const std::vector<Boundary> boundaries = boundaries_of(workload);
+                     int rank, const OptimizerOptions& options) {
   for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
-    if (std::ranges::count(ranks_of_stage[s], rank) > 0) {
-      owned_.push_back(std::make_unique<Stage>(workload, cuts[s], cuts[s + 1],
-                                               boundaries[static_cast<std::size_t>(cuts[s])], kSeed, options));
-      view_[static_cast<int>(s)] = owned_.back().get();
+    if (rank_of_stage[s] == rank) {
+      add(workload, cuts, s, options);
     }
   }
+}
+
+OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank) {
+  const std::vector<std::vector<int>> ranks_of_stage = compute.ranks_of_stage();
+  for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
+    if (std::ranges::count(ranks_of_stage[s], rank) > 0) {
+      add(workload, cuts, s, clipped_adamw());
+    }
+  }
+}
+
+void OwnStages::add(const Workload& workload, const std::vector<int>& cuts, std::size_t stage,
+                    const OptimizerOptions& options) {
+  const std::vector<Boundary> boundaries = boundaries_of(workload);
+  owned_.push_back(std::make_unique<Stage>(workload, cuts[stage], cuts[stage + 1],
+                                           boundaries[static_cast<std::size_t>(cuts[stage])], kSeed, options));
+  view_[static_cast<int>(stage)] = owned_.back().get();
 }
 
 ExecutorOptions executor_options(bool trace) {
@@ -114,7 +117,7 @@ ExecutorOptions executor_options(bool trace) {
 Outcome train(Communicator& communicator, const Workload& workload, const std::vector<int>& cuts,
               const Schedule& compute, int steps, const RunOptions& options) {
   at::set_num_threads(1);
-  const OwnStages stages(workload, cuts, compute.ranks_of_stage(), communicator.rank());
+  const OwnStages stages(workload, cuts, compute, communicator.rank());
   const Schedule lowered =
       add_transfers(with_updates(compute, options.clip_action), options.receive_ahead, options.shares);
   ExecutorOptions for_executor = executor_options(options.trace);

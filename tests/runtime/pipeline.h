@@ -38,16 +38,18 @@ struct Outcome {
 /// `count` stages of about equal length: first layers of each, and the end.
 [[nodiscard]] std::vector<int> even_cuts(const Workload& workload, int count);
 
-/// One rank's stages for cuts {0, ..., layers}; a stage may be on several ranks.
+/// One rank's stages for cuts {0, ..., layers}.
 class OwnStages {
  public:
   OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage, int rank,
             const OptimizerOptions& options = clipped_adamw());
-  OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<std::vector<int>>& ranks_of_stage,
-            int rank, const OptimizerOptions& options = clipped_adamw());
+  /// Those that `compute` has on the rank.
+  OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank);
   [[nodiscard]] const std::map<int, Stage*>& view() const { return view_; }
 
  private:
+  void add(const Workload& workload, const std::vector<int>& cuts, std::size_t stage, const OptimizerOptions& options);
+
   std::vector<std::unique_ptr<Stage>> owned_;
   std::map<int, Stage*> view_;
 };

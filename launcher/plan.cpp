@@ -44,7 +44,7 @@ SearchResult find_plan_aloud(const std::string& planner, const Profile& profile,
   Waiting waiting(fmt::format("plan ({})", planner));
   const StopOnInterrupt interrupt;
   options.stop = &stop_search;
-  options.progress = [&waiting, next_s = 1.0](const Progress& progress) mutable {
+  options.progress = [&waiting, next_s = 1.0](const SearchProgress& progress) mutable {
     if (progress.elapsed.value < next_s) {
       return;
     }

@@ -24,7 +24,7 @@ enum class Objective {
 [[nodiscard]] Objective objective_by_name(const std::string& name);
 
 /// Where a search stands.
-struct Progress {
+struct SearchProgress {
   std::int64_t expansions = 0;
   double best = 0.0;         ///< of the objective, seconds or USD per sample; infinite while there is no plan
   double lower_bound = 0.0;  ///< likewise
@@ -51,7 +51,7 @@ struct SearchOptions {
   std::int64_t max_expansions = 4'000'000;  ///< search budget of "exact"; beyond it the gap is reported, not closed
   Seconds time_limit;                       ///< likewise; 0: none. With it the result depends on the machine's speed
   int threads = 0;                          ///< 0: one a core. The result does not depend on it
-  std::function<void(const Progress&)> progress = {};  ///< called now and then by the searching thread
+  std::function<void(const SearchProgress&)> progress = {};  ///< called now and then by the searching thread
   const std::atomic<bool>* stop = nullptr;             ///< set: end soon, with the best plan so far and its gap
 };
 

@@ -168,9 +168,9 @@ TEST(WholeSpaceBudget, TellsItsProgressAndEndsWithAPlanWhenItIsToldToStop) {
   Instance instance = larger_instance(2);
   SearchOptions& options = instance.options;
   std::atomic<bool> stop{false};
-  std::vector<Progress> told;
+  std::vector<SearchProgress> told;
   options.stop = &stop;
-  options.progress = [&](const Progress& progress) {
+  options.progress = [&](const SearchProgress& progress) {
     told.push_back(progress);
     stop = told.size() == 5;
   };

@@ -52,7 +52,7 @@ struct SearchOptions {
   Seconds time_limit;                       ///< likewise; 0: none. With it the result depends on the machine's speed
   int threads = 0;                          ///< 0: one a core. The result does not depend on it
   std::function<void(const SearchProgress&)> progress = {};  ///< called now and then by the searching thread
-  const std::atomic<bool>* stop = nullptr;             ///< set: end soon, with the best plan so far and its gap
+  const std::atomic<bool>* stop = nullptr;                   ///< set: end soon, with the best plan so far and its gap
 };
 
 /// "No plan fits in memory": the nearest miss and what it would take.

@@ -11,6 +11,7 @@
 #include "motley/partitioner/brute_force.h"
 #include "motley/partitioner/exact.h"
 #include "motley/partitioner/space.h"
+#include "motley/partitioner/tailored.h"
 
 namespace motley {
 namespace {
@@ -21,6 +22,7 @@ struct Planner {
 };
 
 constexpr Planner kPlanners[] = {{"exact", plan_exact},
+                                 {"tailored", plan_tailored},
                                  {"uniform", plan_uniform},
                                  {"parameters", plan_parameters},
                                  {"single", plan_single},

@@ -77,7 +77,7 @@ struct Found {
 
 using SearchResult = std::variant<Found, Infeasible>;
 
-/// By name: "exact", "uniform" (equal layer counts, devices in given order, all of them), "parameters" (balanced
+/// By name: "exact", "tailored" (a schedule of its own for every pipeline), "uniform" (equal layer counts, devices in given order, all of them), "parameters" (balanced
 /// parameter bytes, likewise), "single" (whole model on the one fastest device), "brute-force". Throws InputError
 /// naming the nearest for an unknown name.
 [[nodiscard]] SearchResult find_plan(const std::string& planner, const Profile& profile, const SearchOptions& options);

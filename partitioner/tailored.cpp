@@ -1,34 +1,125 @@
 #include "motley/partitioner/tailored.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+
 #include "motley/base/error.h"
+#include "motley/partitioner/baselines.h"
+#include "motley/partitioner/exact.h"
+#include "motley/partitioner/free_order.h"
 #include "motley/partitioner/price.h"
+#include "motley/partitioner/space.h"
 #include "motley/schedule/tailor.h"
 
 namespace motley {
+namespace {
 
+constexpr std::int64_t kQuick = 150;  // evaluations: the list schedules, without a local search to speak of
+constexpr std::int64_t kThorough = 6'000;
+
+/// `plan`'s stages, devices and micro-batches under a schedule made for them; nothing where none fits in memory.
 std::optional<Plan> tailored(const Plan& plan, const Profile& profile, const SearchOptions& options,
                              std::int64_t evaluations) {
-  MOTLEY_CHECK(plan.prediction.has_value(), "a plan to be tailored has a price");
   std::vector<int> ranks;
-  for (const StagePlan& stage : plan.stages) {
-    ranks.push_back(stage.replicas.front().device);
-  }
+  for (const StagePlan& stage : plan.stages) ranks.push_back(stage.replicas.front().device);
   TailorOptions tailor;
   tailor.micro_batches = static_cast<int>(plan.micro_batches);
   tailor.clip = options.clip;
   tailor.evaluations = evaluations;
-  for (const Device& device : profile.cluster.devices) {
-    tailor.memory.push_back(device.memory);
-  }
+  for (const Device& device : profile.cluster.devices) tailor.memory.push_back(device.memory);
   const Tailored made = tailor_schedule(costs_of(plan, profile), ranks, profile.cluster.size(), tailor);
-  if (!made.fits || made.simulation.iteration >= plan.prediction->iteration) {
-    return std::nullopt;
-  }
+  if (!made.fits) return std::nullopt;
   Plan listed = plan;
   listed.schedule = "listed";
   listed.actions = csv_rows(made.compute);
+  for (StagePlan& stage : listed.stages) stage.warm_up = 0;
   listed.prediction = price(listed, profile, options.clip).prediction;
   return listed;
+}
+
+/// body(i) for every i below `count`, on several threads.
+template <typename Body>
+void in_parallel(std::size_t count, int threads, const Body& body) {
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) body(i);
+  };
+  std::vector<std::thread> helpers;
+  for (int t = 1; t < threads && static_cast<std::size_t>(t) < count; ++t) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+}
+
+/// All of `plans` tailored, best first; those that fit.
+std::vector<Plan> all_tailored(const std::vector<Plan>& plans, const Profile& profile, const SearchOptions& options,
+                               std::int64_t evaluations) {
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  std::vector<std::optional<Plan>> made(plans.size());
+  in_parallel(plans.size(), threads,
+              [&](std::size_t i) { made[i] = tailored(plans[i], profile, options, evaluations); });
+  std::vector<Plan> fitting;
+  for (std::optional<Plan>& plan : made) {
+    if (plan) fitting.push_back(std::move(*plan));
+  }
+  std::ranges::stable_sort(fitting, {}, [](const Plan& plan) { return plan.prediction->iteration.value; });
+  return fitting;
+}
+
+}  // namespace
+
+SearchResult plan_tailored(const Profile& profile, const SearchOptions& options) {
+  if (options.objective != Objective::Iteration) {
+    throw InputError::of("objective: {} found, planner tailored knows iteration alone", name_of(options.objective));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  SearchOptions named = options;
+  named.schedules = {"1f1b", "gpipe", "zero-bubble"};
+  named.allow = {};
+  Candidates candidates(profile, options);
+  SearchStatistics statistics;
+  const auto take = [&](const SearchResult& result) {
+    const auto* found = std::get_if<Found>(&result);
+    if (found == nullptr) return;
+    candidates.offer(found->plan);
+    for (std::size_t i = 0; i < std::min(kPolished, found->runners_up.size()); ++i) {
+      candidates.offer(found->runners_up[i]);
+    }
+    statistics.expansions += found->statistics.expansions;
+    statistics.complete = statistics.complete && found->statistics.complete;
+  };
+  const SearchResult exact = plan_exact(profile, named);
+  if (std::holds_alternative<Infeasible>(exact)) return exact;
+  take(exact);
+
+  const FreeOrders orders = find_free_orders(profile, named, candidates.best(), kTailored);
+  std::vector<Plan> pipelines;
+  for (const FreeOrder& order : orders.best) {
+    pipelines.push_back(make_plan(order.cuts, order.devices, textbook_warm_up(static_cast<int>(order.devices.size())),
+                                  order.micro_batch_size, options.global_batch, "1f1b"));
+  }
+  std::vector<Plan> best = all_tailored(pipelines, profile, options, kQuick);
+  best.resize(std::min(best.size(), kPolished));
+  for (Plan& plan : all_tailored(best, profile, options, kThorough)) candidates.offer(std::move(plan));
+
+  statistics.expansions += orders.expansions;
+  statistics.complete = statistics.complete && orders.complete;
+  statistics.solve = {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+  const Plan* plan = candidates.best_plan();
+  MOTLEY_CHECK(plan != nullptr, "the plan to beat was offered");
+  // One-stage plans are all among those of "exact"; pipelines that cannot beat it are above its time.
+  const double bound = std::min(orders.lower_bound_s, plan->prediction->iteration.value);
+  const std::string space = fmt::format(
+      "1 to {} contiguous stages of {} layers, one device each, {}; micro-batch sizes {}; every order of passes",
+      most_stages(profile, options), profile.model.layers.size(),
+      options.any_order ? "any choice and order of devices" : "stage s on device s",
+      fmt::join(micro_batch_sizes(profile.model, options), ", "));
+  return candidates.result("tailored", statistics, certify(*plan->prediction, Objective::Iteration, bound, space));
 }
 
 }  // namespace motley

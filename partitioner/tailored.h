@@ -1,16 +1,20 @@
 #pragma once
 
-#include <cstdint>
-#include <optional>
-
 #include "motley/partitioner/search.h"
 
 namespace motley {
 
-/// `plan` with the same stages on the same devices and micro-batches, under a schedule made for its measured times
-/// (schedule/tailor.h), schedule "listed", priced like any other. Nothing when no such schedule fits in memory or it
-/// is not faster than `plan`, which must be priced. `evaluations`: most schedules simulated.
-[[nodiscard]] std::optional<Plan> tailored(const Plan& plan, const Profile& profile, const SearchOptions& options,
-                                           std::int64_t evaluations);
+/// Pipelines of one device a stage under schedules made for them: planner "tailored".
+///
+/// The plan of "exact" under 1F1B, GPipe and zero-bubble is the plan to beat. Of the pipelines that some order of
+/// passes might run faster (free_order.h), the kTailored with the least bounds get a schedule each (schedule/tailor.h),
+/// and the best kPolished of these a longer local search. The certificate's bound holds for every order of passes of
+/// every such pipeline, and for the one-stage plans; the gap is what the schedules and the bound leave open. Under the
+/// objective Iteration alone; features that options.allow names, schedules apart, are not used. Uses options.threads;
+/// the result does not depend on them.
+[[nodiscard]] SearchResult plan_tailored(const Profile& profile, const SearchOptions& options);
+
+inline constexpr std::size_t kTailored = 96;
+inline constexpr std::size_t kPolished = 6;
 
 }  // namespace motley

@@ -44,7 +44,7 @@ class Search {
         found_(found),
         ceiling_(ceiling_s),
         size_(size),
-        micro_batches_(static_cast<double>(options.global_batch / size)),
+        micro_batches_(static_cast<double>(micro_batches_of(options, size))),
         classes_(classes_of(profile, options)),
         fused_(profile, classes_, {.size = size, .shares = {size}, .apart = false}),
         apart_(profile, classes_, {.size = size, .shares = {size}, .apart = true}),
@@ -67,6 +67,10 @@ class Search {
     std::vector<std::vector<int>> each;
     for (int device = 0; device < profile.cluster.size(); ++device) each.push_back({device});
     return each;
+  }
+
+  static std::int64_t micro_batches_of(const SearchOptions& options, std::int64_t size) {
+    return options.global_batch / size;
   }
 
   [[nodiscard]] Passes passes(int c, int first, int end) const {

@@ -21,12 +21,9 @@ struct Planner {
   SearchResult (*plan)(const Profile&, const SearchOptions&);
 };
 
-constexpr Planner kPlanners[] = {{"exact", plan_exact},
-                                 {"tailored", plan_tailored},
-                                 {"uniform", plan_uniform},
-                                 {"parameters", plan_parameters},
-                                 {"single", plan_single},
-                                 {"brute-force", plan_brute_force}};
+constexpr Planner kPlanners[] = {{"exact", plan_exact},     {"tailored", plan_tailored},
+                                 {"uniform", plan_uniform}, {"parameters", plan_parameters},
+                                 {"single", plan_single},   {"brute-force", plan_brute_force}};
 
 /// Levenshtein's distance, O(|a| |b|).
 std::size_t edit_distance(const std::string& a, const std::string& b) {

@@ -93,7 +93,7 @@ SearchResult plan_tailored(const Profile& profile, const SearchOptions& options)
     statistics.expansions += found->statistics.expansions;
     statistics.complete = statistics.complete && found->statistics.complete;
   };
-  const SearchResult exact = plan_exact(profile, named);
+  SearchResult exact = plan_exact(profile, named);
   if (std::holds_alternative<Infeasible>(exact)) return exact;
   take(exact);
 

@@ -67,18 +67,28 @@ class Embedding(Layer):
 
 
 class Block(Layer):
+    """Attention and MLP, or the one of them that it has weights for."""
 
     def __init__(self, weights, heads):
         super().__init__(weights)
         self.heads = heads
+        self.parts = [part for part, name in ((self.attention, "attention.weight"), (self.mlp, "up.weight")) if name in weights]
 
     def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def attention(self, x):
         samples, length, width = x.shape
         normed = F.layer_norm(x, (width,), self.norm1_gain, self.norm1_bias, 1e-5)
         qkv = F.linear(normed, self.attention_weight, self.attention_bias)
         q, k, v = qkv.view(samples, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(samples, length, width)
-        x = x + F.linear(mixed, self.projection_weight, self.projection_bias)
+        return x + F.linear(mixed, self.projection_weight, self.projection_bias)
+
+    def mlp(self, x):
+        width = x.shape[-1]
         normed = F.layer_norm(x, (width,), self.norm2_gain, self.norm2_bias, 1e-5)
         up = F.gelu(F.linear(normed, self.up_weight, self.up_bias))
         return x + F.linear(up, self.down_weight, self.down_bias)

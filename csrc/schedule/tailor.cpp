@@ -100,7 +100,8 @@ class Tailor {
               {working, cost.forward_peak, cost.backward_input_peak, cost.backward_weight_peak, cost.backward_peak});
         }
       }
-      const std::int64_t fit = 1 + (kept > Bytes{} ? (free - working).value / kept.value : caps[s]) - spare;
+      const std::int64_t each = std::max<std::int64_t>(1, kept.value);
+      const std::int64_t fit = 1 + (free - working).value / each - spare;
       caps[s] = static_cast<int>(std::clamp<std::int64_t>(fit, 1, caps[s]));
     }
     return caps;

@@ -67,27 +67,36 @@ class TransformerInput final : public Layer {
   Shape shape_;
 };
 
+/// A block, or one of its halves as a layer of its own.
 class TransformerBlock final : public Layer {
  public:
-  TransformerBlock(const Shape& shape, std::int64_t index) : shape_(shape), index_(index) {}
+  enum class Part { Whole, Attention, Mlp };
 
-  std::string name() const override { return "block" + std::to_string(index_); }
+  TransformerBlock(const Shape& shape, std::int64_t index, Part part) : shape_(shape), index_(index), part_(part) {}
+
+  std::string name() const override {
+    const char* const part = part_ == Part::Attention ? ".attention" : part_ == Part::Mlp ? ".mlp" : "";
+    return "block" + std::to_string(index_) + part;
+  }
 
   std::vector<ParameterSpec> parameters() const override {
     const std::int64_t width = shape_.width;
     const double branch = kDeviation / std::sqrt(2.0 * static_cast<double>(shape_.blocks));
-    return {ones("norm1.gain", width),
-            zeros("norm1.bias", width),
-            weight("attention.weight", 3 * width, width),
-            zeros("attention.bias", 3 * width),
-            weight("projection.weight", width, width, branch),
-            zeros("projection.bias", width),
-            ones("norm2.gain", width),
-            zeros("norm2.bias", width),
-            weight("up.weight", 4 * width, width),
-            zeros("up.bias", 4 * width),
-            weight("down.weight", width, 4 * width, branch),
-            zeros("down.bias", width)};
+    std::vector<ParameterSpec> specs;
+    if (part_ != Part::Mlp) {
+      specs = {ones("norm1.gain", width),
+               zeros("norm1.bias", width),
+               weight("attention.weight", 3 * width, width),
+               zeros("attention.bias", 3 * width),
+               weight("projection.weight", width, width, branch),
+               zeros("projection.bias", width)};
+    }
+    if (part_ != Part::Attention) {
+      specs.insert(specs.end(), {ones("norm2.gain", width), zeros("norm2.bias", width),
+                                 weight("up.weight", 4 * width, width), zeros("up.bias", 4 * width),
+                                 weight("down.weight", width, 4 * width, branch), zeros("down.bias", width)});
+    }
+    return specs;
   }
 
   Boundary output(const Boundary& input) const override {
@@ -96,22 +105,36 @@ class TransformerBlock final : public Layer {
   }
 
   TensorList forward(const TensorList& input, LayerContext& context) const override {
-    const auto& p = context.parameters;
-    const std::int64_t samples = input[0].size(0);
-    const at::Tensor qkv = linear(layer_norm(input[0], p[0], p[1], kNormEpsilon, context), p[2], p[3], context)
+    switch (part_) {
+      case Part::Attention:
+        return {attention(input[0], context.parameters, context)};
+      case Part::Mlp:
+        return {mlp(input[0], context.parameters, context)};
+      default:
+        return {mlp(attention(input[0], context.parameters.first(6), context), context.parameters.last(6), context)};
+    }
+  }
+
+ private:
+  at::Tensor attention(const at::Tensor& x, std::span<const at::Tensor> p, const LayerContext& context) const {
+    const std::int64_t samples = x.size(0);
+    const at::Tensor qkv = linear(layer_norm(x, p[0], p[1], kNormEpsilon, context), p[2], p[3], context)
                                .view({samples, shape_.sequence, 3, shape_.heads, shape_.width / shape_.heads})
                                .permute({2, 0, 3, 1, 4});
     const at::Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, /*is_causal=*/true)
                                  .transpose(1, 2)
                                  .reshape({samples, shape_.sequence, shape_.width});
-    const at::Tensor x = input[0] + linear(mixed, p[4], p[5], context);
-    const at::Tensor up = linear(layer_norm(x, p[6], p[7], kNormEpsilon, context), p[8], p[9], context);
-    return {x + linear(at::gelu(up), p[10], p[11], context)};
+    return x + linear(mixed, p[4], p[5], context);
   }
 
- private:
+  static at::Tensor mlp(const at::Tensor& x, std::span<const at::Tensor> p, const LayerContext& context) {
+    const at::Tensor up = linear(layer_norm(x, p[0], p[1], kNormEpsilon, context), p[2], p[3], context);
+    return x + linear(at::gelu(up), p[4], p[5], context);
+  }
+
   Shape shape_;
   std::int64_t index_;
+  Part part_;
 };
 
 class TransformerHead final : public Layer {
@@ -210,7 +233,9 @@ Workload make_transformer(const WorkloadConfig& config) {
   Shape shape{};
   shape.width = options.integer("width", 256, 1, 1 << 16, "of the model");
   shape.heads = options.integer("heads", 4, 1, 1 << 10, "of attention, a divisor of width");
-  shape.blocks = options.integer("blocks", 4, 0, 10000, "decoder blocks, a layer each");
+  shape.blocks = options.integer("blocks", 4, 0, 10000, "decoder blocks");
+  const std::int64_t per_block =
+      options.integer("layers_per_block", 1, 1, 2, "2: attention and MLP apart, so that plans can cut between them");
   shape.sequence = options.integer("sequence", 64, 1, 1 << 20, "tokens a sample");
   shape.vocabulary = options.integer("vocabulary", 256, 2, 1 << 24, "token kinds");
   const std::int64_t samples = options.integer("samples", 4096, 1, 1LL << 40, "of the training split");
@@ -225,7 +250,12 @@ Workload make_transformer(const WorkloadConfig& config) {
                     {std::make_shared<TransformerInput>(shape)},
                     std::make_shared<MarkovText>(samples, shape.sequence, shape.vocabulary, seed)};
   for (std::int64_t i = 0; i < shape.blocks; ++i) {
-    workload.layers.push_back(std::make_shared<TransformerBlock>(shape, i));
+    if (per_block == 1) {
+      workload.layers.push_back(std::make_shared<TransformerBlock>(shape, i, TransformerBlock::Part::Whole));
+    } else {
+      workload.layers.push_back(std::make_shared<TransformerBlock>(shape, i, TransformerBlock::Part::Attention));
+      workload.layers.push_back(std::make_shared<TransformerBlock>(shape, i, TransformerBlock::Part::Mlp));
+    }
   }
   workload.layers.push_back(std::make_shared<TransformerHead>(shape));
   return workload;

@@ -133,6 +133,15 @@ class Plans(unittest.TestCase):
         self.assertIn("as many micro-batches as stages (8)", bench.impossible("1f1b:4", 8))
         self.assertIsNone(bench.impossible("gpipe:4", 8))
 
+    def test_a_uniform_split_counts_blocks_not_their_halves(self):
+        names = ["embedding", *(f"block{i}.{half}" for i in range(12) for half in ("attention", "mlp")), "head"]
+        cuts = [stage["layers"] for stage in bench.uniform([{"name": name} for name in names], 4)]
+        self.assertEqual(cuts, [[0, 7], [7, 15], [15, 21], [21, 26]])
+        whole = [stage["layers"] for stage in bench.uniform([{"name": str(i)} for i in range(14)], 4)]
+        self.assertEqual(whole, [[0, 4], [4, 8], [8, 11], [11, 14]])
+        few = bench.uniform([{"name": "a"}, {"name": "b"}], 3)
+        self.assertEqual([stage["layers"] for stage in few], [[0, 1], [1, 2]])
+
     def test_a_given_split_keeps_layers_and_order_and_nothing_else(self):
         made = bench.with_split({**plan([2, 0, 1], 16, "gpipe"), "prediction": {}, "actions": ["0F0"]}, 8, 16)
         self.assertEqual(bench.splits_of(made), [([0, 1], 2), ([1, 2], 0), ([2, 3], 1)])

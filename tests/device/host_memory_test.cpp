@@ -55,7 +55,7 @@ TEST(HostMemory, ASecondStepOfTheSameSizesTakesNothingFromTheSystem) {
   HostMemory memory = HostMemory::install();
   const auto step = [] {
     std::vector<at::Tensor> kept;
-    for (const int size : {1000, 77, 1000, 5, 30000}) {
+    for (const std::int64_t size : {1000, 77, 1000, 5, 30000}) {
       kept.push_back(at::empty({size}, at::kFloat));
       const at::Tensor passing = at::empty({2 * size + 1}, at::kFloat);
     }
@@ -76,7 +76,7 @@ TEST(HostMemory, ASecondStepOfTheSameSizesTakesNothingFromTheSystem) {
 
 TEST(HostMemory, WhatIsKeptMakesRoomForOtherSizes) {
   HostMemory memory = HostMemory::install();
-  for (int size = 1; size < 200; ++size) {
+  for (std::int64_t size = 1; size < 200; ++size) {
     const at::Tensor tensor = at::empty({1000 * size}, at::kFloat);
     EXPECT_LE(memory.counts().cached.value + memory.counts().live.value, (4 * 1000 * size + 64) * 9 / 8);
   }

@@ -54,6 +54,43 @@ std::vector<Workload> workloads() {
   return {small_router(), small_transformer()};
 }
 
+TEST(PlainLoop, HalvesOfABlockAsLayersTrainTheSameNetwork) {
+  // Weights are drawn by layer, so other layers are another start: the halves get the whole blocks' weights.
+  const auto make = [](int per_block) {
+    return builtin_workloads().make(
+        {.name = "transformer",
+         .options = workload_options(fmt::format(
+             "width = 16\nheads = 2\nblocks = 2\nsequence = 6\nvocabulary = 20\nlayers_per_block = {}", per_block)),
+         .folder = {}});
+  };
+  const Workload whole = make(1);
+  const Workload halves = make(2);
+  ASSERT_EQ(whole.layers.size(), 4U);
+  ASSERT_EQ(halves.layers.size(), 6U);
+  Stage one(whole, 0, 4, {}, kSeed, clipped_adamw());
+  Stage other(halves, 0, 6, {}, kSeed, clipped_adamw());
+  const auto parameters = [](const Stage& stage) {
+    std::vector<at::Tensor> all;
+    for (const LayerState& layer : stage.layers()) {
+      all.insert(all.end(), layer.parameters().begin(), layer.parameters().end());
+    }
+    return all;
+  };
+  const std::vector<at::Tensor> from = parameters(one);
+  const std::vector<at::Tensor> to = parameters(other);
+  ASSERT_EQ(from.size(), to.size());
+  for (std::size_t p = 0; p < from.size(); ++p) to[p].detach().copy_(from[p].detach());
+  for (int step = 0; step < kSteps; ++step) {
+    const auto samples = batch_of(whole, step, 1);
+    for (Stage* stage : {&one, &other}) {
+      (void)stage->forward(0, step, {}, whole.data->fetch(stage->reads(), Split::Train, samples), true);
+      (void)stage->backward(0, {}, 1.0);
+      stage->update(step, 1.0);
+    }
+    EXPECT_EQ(one.take_loss(), other.take_loss());
+  }
+}
+
 TEST(PlainLoop, LearnsAndClips) {
   // Else equal bits would show little.
   for (const Workload& workload : workloads()) {

@@ -83,6 +83,24 @@ def with_split(plan, count, batch):
             "micro_batches": count, "micro_batch_size": batch // count, "stages": stages}
 
 
+def uniform(layers, devices):
+    """Cuts that give each device as many blocks as a person would: layers named "block3.attention" and "block3.mlp" are
+    one. The first devices take the remainder."""
+    units = []
+    for index, layer in enumerate(layers):
+        name = layer["name"].split(".")[0]
+        if units and units[-1][0] == name:
+            units[-1][1] = index + 1
+        else:
+            units.append([name, index + 1])
+    ends, taken = [], 0
+    for device in range(min(devices, len(units))):
+        taken += len(units) // devices + (device < len(units) % devices)
+        ends.append(units[taken - 1][1])
+    return [{"layers": [first, end], "replicas": [{"device": device}]}
+            for device, (first, end) in enumerate(zip([0, *ends], ends))]
+
+
 def simulated(setting, plan):
     file = setting.folder / "simulated-plan.json"
     file.write_text(json.dumps(plan))
@@ -97,10 +115,12 @@ def rows_of_motley(setting, arguments, counts):
     """[Row] of Motley, and the plan whose split PyTorch is given."""
     rows = []
     first = counts[0]
+    profile = json.loads(setting.profile.read_text())
+    even = {"version": 1, "stages": uniform(profile["model"]["layers"], len(profile["cluster"]["devices"]))}
     for count in counts:
-        plan = plan_by(setting, "uniform", setting.batch // count, "--schedule", "1f1b")
+        plan = with_split(even, count, setting.batch)
         rows.append(Row(f"Motley, uniform split, 1f1b {report.batches(setting.batch, count)}", "uniform", "motley", plan))
-    best = plan_by(setting, "exact", None, *arguments.plan_arguments.split())
+    best = plan_by(setting, arguments.planner, None, *arguments.plan_arguments.split())
     chain = best if len({device for _, device in splits_of(best)}) == len(best["stages"]) else \
         plan_by(setting, "exact", setting.batch // first, "--schedule", "1f1b")
     if len(chain["stages"]) > 1:
@@ -252,6 +272,7 @@ def main(words=None):
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=2, help="steps of each start that do not count")
     parser.add_argument("--steps", type=int, default=6, help="steps that do")
+    parser.add_argument("--planner", default="tailored", help="who makes Motley's plan (default: tailored)")
     parser.add_argument("--plan-arguments", default="", help="further words for motley plan, e.g. '--schedule 1f1b gpipe'")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=WORDS",
                         help="a further plan as a row of its own, by these words for motley plan, e.g. 'int8=--allow int8'")

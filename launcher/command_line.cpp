@@ -42,12 +42,11 @@ void print_help() {
   std::cout << "\nexample: motley run configs/quickstart.toml\n";
 }
 
-void complain(const std::exception& error) {
-  const std::string_view text = error.what();
+}  // namespace
+
+void complain(std::string_view text) {
   std::cerr << (text.starts_with("motley") ? "" : "motley: ") << text << '\n';
 }
-
-}  // namespace
 
 std::span<const Command> all_commands() {
   return kCommands;
@@ -122,11 +121,13 @@ int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
     const std::string near = nearest(all.front(), known);
     throw InputError::of("motley: unknown command \"{}\"{}", all.front(),
                          near.empty() ? "; motley --help lists them" : fmt::format(", did you mean \"{}\"?", near));
+  } catch (const RanksFailed& failed) {
+    return failed.exit_code();
   } catch (const InputError& error) {
-    complain(error);
+    complain(error.what());
     return 2;
   } catch (const std::exception& error) {
-    complain(error);
+    complain(error.what());
     return 1;
   }
 }

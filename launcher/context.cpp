@@ -25,6 +25,7 @@ CommOptions comm_options(const Config& config, Seconds deadline) {
   CommOptions options;
   options.transport = config.comm.transport;
   options.deadline = deadline;
+  options.silence = config.comm.deadline;
   if (config.devices.link_mbit > 0.0) {
     for (int from = 0; from < config.devices.ranks; ++from) {
       for (int to = 0; to < config.devices.ranks; ++to) {

@@ -49,7 +49,8 @@ class SignalsHeld {
 MpiOutcome run_under_mpi(int ranks, const std::string& program, const std::vector<std::string>& arguments) {
   // Ranks are more than cores on purpose on a test machine; binding them would put two on one core and leave another
   // idle.
-  std::vector<std::string> command{"mpirun", "--oversubscribe", "--bind-to", "none", "-n", std::to_string(ranks)};
+  std::vector<std::string> command{"mpirun", "--quiet", "--oversubscribe",    "--bind-to",
+                                   "none",   "-n",      std::to_string(ranks)};
   if (geteuid() == 0) {
     command.insert(command.begin() + 1, "--allow-run-as-root");
   }
@@ -103,9 +104,14 @@ MpiOutcome run_under_mpi(int ranks, const std::string& program, const std::vecto
   }
 }
 
+std::optional<int> rank_under_mpirun() {
+  const char* rank = std::getenv("PMIX_RANK");
+  return rank == nullptr ? std::nullopt : std::optional(std::atoi(rank));
+}
+
 std::size_t watching_columns() {
   const std::size_t own = terminal_columns(STDERR_FILENO);
-  if (own > 0 || std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) {
+  if (own > 0 || !rank_under_mpirun()) {
     return own;
   }
   const std::string theirs = fmt::format("/proc/{}/fd/{}", getppid(), STDERR_FILENO);

@@ -1,26 +1,29 @@
 #pragma once
 
-#include "motley/base/error.h"
-#include "motley/comm/abort_on_throw.h"
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "motley/comm/communicator.h"
 #include "motley/comm/signals.h"
+#include "motley/config/config.h"
+#include "motley/device/host_memory.h"
+#include "motley/workloads/workload.h"
 
 namespace motley {
 
-/// The part of a command that every rank runs together. What `body` throws ends the run on every rank and is told once
-/// by each of them. Returns the exit code.
-template <typename Body>
-int on_ranks(SignalWatch& signals, Communicator& communicator, Body&& body) {
-  signals.watch(communicator);
-  try {
-    abort_on_throw(communicator, std::forward<Body>(body));
-    return 0;
-  } catch (const InputError& error) {
-    signals.report(error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    signals.report(error.what());
-    return 1;
-  }
-}
+/// What a rank has before it knows the others.
+struct RankInputs {
+  Config config;
+  HostMemory memory;
+  Workload workload;
+  CommOptions comm;
+};
+
+/// The part of a command that mpirun starts on every rank. `prepare` reads what this rank needs, alone; nullopt: there
+/// is nothing to do (--help). Then the ranks connect and run `body` together. What one of them throws ends the run on
+/// every rank, and one rank tells of it. Returns the exit code. Throws what `prepare` throws where there is no mpirun.
+int on_ranks(const std::string& program, const std::function<std::optional<RankInputs>()>& prepare,
+             const std::function<void(RankInputs&, SignalWatch&, Communicator&)>& body);
 
 }  // namespace motley

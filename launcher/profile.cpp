@@ -21,19 +21,24 @@ int command_profile(const Invocation& invocation) {
   arguments.add_to(options);
   options.add_options()("out", po::value(&out), "profile to write (default: RUN_DIRECTORY/profile.json)")(
       "json", "print the profile as one JSON object");
-  const auto values = parse_options(invocation, "profile", "profile CONFIG [--out FILE]",
-                                    "mpirun -n 4 motley profile configs/quickstart.toml", options, "config");
-  if (!values) {
-    return 0;
-  }
-  SignalWatch signals("motley profile");
-  const Config config = arguments.read();
-  const HostMemory memory = start_device(config);
-  const Workload workload = workload_of(config, invocation.registry);
-  const auto communicator = connect(comm_options(config, config.profile.deadline));
-  return on_ranks(signals, *communicator, [&] {
-    expect_ranks(config, communicator->size());
-    const int rank = communicator->rank();
+  bool print_json = false;
+  const auto prepare = [&]() -> std::optional<RankInputs> {
+    const auto values = parse_options(invocation, "profile", "profile CONFIG [--out FILE]",
+                                      "mpirun -n 4 motley profile configs/quickstart.toml", options, "config");
+    if (!values) {
+      return std::nullopt;
+    }
+    print_json = values->contains("json");
+    Config config = arguments.read();
+    HostMemory memory = start_device(config);
+    Workload workload = workload_of(config, invocation.registry);
+    const CommOptions comm = comm_options(config, config.profile.deadline);
+    return RankInputs{std::move(config), std::move(memory), std::move(workload), comm};
+  };
+  return on_ranks("motley profile", prepare, [&](RankInputs& inputs, SignalWatch&, Communicator& communicator) {
+    const Config& config = inputs.config;
+    expect_ranks(config, communicator.size());
+    const int rank = communicator.rank();
 
     ProfilerOptions profiler;
     profiler.micro_batch_sizes = config.profile.micro_batch_sizes;
@@ -48,12 +53,12 @@ int command_profile(const Invocation& invocation) {
     if (rank == 0) {
       waiting.emplace("profile");
     }
-    const Profile profile =
-        measure(*communicator, workload, memory, pacer_of(config, rank), profiler, [&](const std::string& phase) {
-          if (waiting) {
-            waiting->phase(phase);
-          }
-        });
+    const Profile profile = measure(communicator, inputs.workload, inputs.memory, pacer_of(config, rank), profiler,
+                                    [&](const std::string& phase) {
+                                      if (waiting) {
+                                        waiting->phase(phase);
+                                      }
+                                    });
     waiting.reset();
     if (rank == 0) {
       const std::filesystem::path file =
@@ -61,7 +66,7 @@ int command_profile(const Invocation& invocation) {
       write_profile(file, profile);
       spdlog::info("profile: wrote {}{}", file.string(),
                    profile.cluster.note.empty() ? "" : " (" + profile.cluster.note + ")");
-      if (values->contains("json")) {
+      if (print_json) {
         std::cout << to_json(profile) << '\n' << std::flush;
       }
     }

@@ -50,6 +50,9 @@ void hand_over(const Invocation& invocation, int ranks, const std::vector<std::s
   if (outcome.interrupted) {
     throw Fault::of("motley {} was interrupted", arguments.front());
   }
+  if (outcome.exit_code == 1 || outcome.exit_code == 2) {
+    throw RanksFailed(outcome.exit_code);
+  }
   if (outcome.exit_code != 0) {
     throw Fault::of("motley {} on {} ranks ended with exit code {}", arguments.front(), ranks, outcome.exit_code);
   }

@@ -258,22 +258,26 @@ int command_train(const Invocation& invocation) {
                                                             "folder for an event file of TensorBoard")(
       "checkpoint-every", po::value(&arguments.checkpoint_every),
       "steps between checkpoints, 0: none (default: checkpoint.every)");
-  const auto values =
-      parse_options(invocation, "train", "train CONFIG --plan FILE [--run DIR]",
-                    "mpirun -n 4 motley train configs/quickstart.toml --plan run/plan.json", options, "config");
-  if (!values) {
-    return 0;
-  }
-  arguments.trace = values->contains("trace");
-  arguments.allow_changes = values->contains("allow-changes");
-  arguments.json = values->contains("json");
-  arguments.evaluation = !values->contains("no-evaluation");
-  SignalWatch signals("motley train");
-  Config config = arguments.config.read();
-  HostMemory memory = start_device(config);
-  const Workload workload = workload_of(config, invocation.registry, &config.keys);
-  const auto communicator = connect(comm_options(config, config.comm.deadline));
-  return on_ranks(signals, *communicator, [&] { train(arguments, config, workload, memory, signals, *communicator); });
+  const auto prepare = [&]() -> std::optional<RankInputs> {
+    const auto values =
+        parse_options(invocation, "train", "train CONFIG --plan FILE [--run DIR]",
+                      "mpirun -n 4 motley train configs/quickstart.toml --plan run/plan.json", options, "config");
+    if (!values) {
+      return std::nullopt;
+    }
+    arguments.trace = values->contains("trace");
+    arguments.allow_changes = values->contains("allow-changes");
+    arguments.json = values->contains("json");
+    arguments.evaluation = !values->contains("no-evaluation");
+    Config config = arguments.config.read();
+    HostMemory memory = start_device(config);
+    Workload workload = workload_of(config, invocation.registry, &config.keys);
+    const CommOptions comm = comm_options(config, config.comm.deadline);
+    return RankInputs{std::move(config), std::move(memory), std::move(workload), comm};
+  };
+  return on_ranks("motley train", prepare, [&](RankInputs& inputs, SignalWatch& signals, Communicator& communicator) {
+    train(arguments, inputs.config, inputs.workload, inputs.memory, signals, communicator);
+  });
 }
 
 }  // namespace motley

@@ -23,4 +23,17 @@ bool FailureState::set(const std::string& cause) {
   return true;
 }
 
+void FailureState::note_lost(int rank) {
+  const std::lock_guard lock(mutex_);
+  lost_.insert(rank);
+}
+
+bool FailureState::lost_all_below(int rank) const {
+  const std::lock_guard lock(mutex_);
+  for (int lower = 0; lower < rank; ++lower) {
+    if (!lost_.contains(lower)) return false;
+  }
+  return true;
+}
+
 }  // namespace motley

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "motley/base/units.h"
@@ -21,11 +22,17 @@ class FailureState {
   /// False when there was a cause before.
   bool set(const std::string& cause);
 
+  /// `rank` was found dead or silent, before set().
+  void note_lost(int rank);
+  /// Every rank below this one was.
+  [[nodiscard]] bool lost_all_below(int rank) const;
+
  private:
   std::atomic<bool> failed_{false};
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::string cause_;
+  std::set<int> lost_;
 };
 
 }  // namespace motley

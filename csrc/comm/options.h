@@ -13,9 +13,13 @@ struct CommOptions {
   /// start-up, heartbeats and the news of a failure go over TCP with it too.
   std::string transport = "tcp";
 
-  /// No wait lasts longer than this without data moving between the two ranks. A silent rank is given up after 0.8 of
-  /// it, so that every rank has ended within it.
+  /// No wait lasts longer than this without data moving between the two ranks.
   Seconds deadline{10.0};
+
+  /// A rank that shows no sign of life is given up after 0.8 of this, so that every rank has ended within it; 0: the
+  /// deadline. Shorter where ranks rightly wait for long, as while another one measures.
+  Seconds silence{};
+  [[nodiscard]] Seconds longest_silence() const { return silence.value > 0.0 ? silence : deadline; }
 
   /// IPv4 address of this host that the others shall use, "" = every interface, the first that answers. When all ranks
   /// are on one host and this is empty, only the loopback interface is opened.

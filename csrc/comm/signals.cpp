@@ -6,16 +6,28 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+
 #include "motley/comm/communicator.h"
+#include "motley/comm/detail/clock.h"
 #include "motley/comm/failure_state.h"
 
 namespace motley {
 namespace {
 
 constexpr Seconds kPatience{0.3};
+// A rank that another one should speak for waits so long for mpirun to end it.
+constexpr Seconds kDeference{3.0};
+// Between the ends of the first ranks whose start took too long, each after this share of the limit.
+constexpr Seconds kStagger{0.4};
+constexpr int kStaggered = 3;
+constexpr double kStartOfLimit = 0.8;
 
 // SIGUSR2 wakes the thread when the watch ends; it is sent to that thread alone.
 constexpr int kStopSignal = SIGUSR2;
+constexpr int kNoSignal = 0;  // the start took too long
 
 sigset_t watched(bool with_stop) {
   sigset_t set;
@@ -29,8 +41,8 @@ sigset_t watched(bool with_stop) {
 
 }  // namespace
 
-SignalWatch::SignalWatch(std::string program, std::function<void()> before_exit)
-    : program_(std::move(program)), before_exit_(std::move(before_exit)) {
+SignalWatch::SignalWatch(std::string program, std::function<void()> before_exit, Voices voices)
+    : program_(std::move(program)), before_exit_(std::move(before_exit)), voices_(voices) {
   // The thread is born with the stop signal blocked: a watch that ends at once must not kill the process.
   const sigset_t set = watched(true);
   sigset_t before;
@@ -52,14 +64,37 @@ SignalWatch::~SignalWatch() {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+void SignalWatch::limit_start(Seconds limit, int rank) {
+  {
+    const std::lock_guard lock(mutex_);
+    rank_ = rank;
+    who_ = fmt::format("rank {}: ", rank);
+  }
+  start_limit_ = limit.value * kStartOfLimit;
+  start_until_ = (steady_now() + limit * kStartOfLimit + kStagger * std::min(rank, kStaggered)).value;
+  pthread_kill(thread_.native_handle(), kStopSignal);  // so that it waits no longer than that
+}
+
 void SignalWatch::watch(const Communicator& communicator) {
+  start_until_ = 0.0;
   const std::lock_guard lock(mutex_);
+  rank_ = communicator.rank();
   who_ = fmt::format("rank {}: ", communicator.rank());
   failure_ = communicator.failure_state();
 }
 
+bool SignalWatch::speaks() const {
+  const std::lock_guard lock(mutex_);
+  return voices_ == Voices::All || rank_ == 0 || (failure_ && failure_->lost_all_below(rank_));
+}
+
 void SignalWatch::report(std::string_view text) {
   if (reported_.exchange(true)) return;
+  if (!speaks()) std::this_thread::sleep_for(to_duration(kDeference));
+  print(text);
+}
+
+void SignalWatch::print(std::string_view text) const {
   std::string line;
   {
     const std::lock_guard lock(mutex_);
@@ -69,11 +104,27 @@ void SignalWatch::report(std::string_view text) {
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-void SignalWatch::run() {
+int SignalWatch::next_signal() const {
   const sigset_t set = watched(true);
   while (true) {
-    int signal = 0;
-    if (sigwait(&set, &signal) != 0) continue;
+    const double until = start_until_;
+    if (until == 0.0) {
+      int signal = 0;
+      if (sigwait(&set, &signal) == 0) return signal;
+      continue;
+    }
+    const double left = std::max(0.0, until - steady_now().value);
+    const double whole = std::floor(left);
+    const timespec limit{static_cast<time_t>(whole), static_cast<long>((left - whole) * 1e9)};
+    const int signal = sigtimedwait(&set, nullptr, &limit);
+    if (signal > 0) return signal;
+    if (errno == EAGAIN && start_until_ == until) return kNoSignal;
+  }
+}
+
+void SignalWatch::run() {
+  while (true) {
+    const int signal = next_signal();
     if (signal == kStopSignal) {
       if (stopping_) return;
       continue;
@@ -92,10 +143,16 @@ void SignalWatch::end(int signal) {
     const std::lock_guard lock(mutex_);
     failure = failure_;
   }
-  if (failure && failure->wait_for(kPatience)) {
-    report(failure->cause());
-  } else {
-    report(fmt::format("ended by {}", signal == SIGTERM ? "SIGTERM" : "an interrupt"));
+  const bool failed = failure && failure->wait_for(kPatience);
+  if ((signal == kNoSignal || speaks()) && !reported_.exchange(true)) {
+    if (failed) {
+      print(failure->cause());
+    } else if (signal == kNoSignal) {
+      print(fmt::format("the ranks did not start together within {:.1f} s: one is stopped or still reads its files",
+                        start_limit_.load()));
+    } else {
+      print(fmt::format("ended by {}", signal == SIGTERM ? "SIGTERM" : "an interrupt"));
+    }
   }
   if (before_exit_) before_exit_();
   _exit(1);

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <thread>
 
+#include "motley/base/units.h"
+
 namespace motley {
 
 class Communicator;
@@ -20,12 +22,22 @@ class FailureState;
 /// later and waits for them in a thread of its own. On a signal that thread waits at most 300 ms for the watched run to
 /// learn its cause, prints one line to stderr, calls `before_exit` (it may be empty; it runs on the signal thread) and
 /// ends the process with exit code 1, without destructors. Signals are unblocked again by the destructor.
+///
+/// Where all ranks would say the same, one is enough: as `Voices::One` rank 0 speaks, or the lowest rank that has not
+/// been lost. Another one does so when it still lives a little later: mpirun ends all ranks once one has left.
 class SignalWatch {
  public:
-  explicit SignalWatch(std::string program, std::function<void()> before_exit = {});
+  enum class Voices { All, One };
+
+  explicit SignalWatch(std::string program, std::function<void()> before_exit = {}, Voices voices = Voices::All);
   ~SignalWatch();
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
+
+  /// Ends the process with a line on stderr unless watch() is called within 0.8 of `limit`: MPI's start has no limit of
+  /// its own, and waits for a rank that is stopped. Ranks end one after another, so that the first one's line is the
+  /// only one where mpirun then ends the others.
+  void limit_start(Seconds limit, int rank);
 
   /// Names the run whose failure explains a signal. The communicator may end before the watch does.
   void watch(const Communicator& communicator);
@@ -41,17 +53,26 @@ class SignalWatch {
 
  private:
   void run();
+  /// 0: the start took too long.
+  [[nodiscard]] int next_signal() const;
   [[noreturn]] void end(int signal);
+  /// Whether this rank is the one that tells.
+  [[nodiscard]] bool speaks() const;
+  void print(std::string_view text) const;
 
   std::string program_;
   std::function<void()> before_exit_;
-  std::mutex mutex_;
+  const Voices voices_;
+  mutable std::mutex mutex_;
+  int rank_ = 0;
   std::string who_;
   std::shared_ptr<const FailureState> failure_;
   std::atomic<bool> reported_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> orderly_{false};
   std::atomic<bool> stop_requested_{false};
+  std::atomic<double> start_until_{0.0};  ///< of the steady clock, seconds; 0: no limit
+  std::atomic<double> start_limit_{0.0};
   std::thread thread_;
 };
 

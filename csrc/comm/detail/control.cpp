@@ -23,7 +23,7 @@ constexpr std::size_t kMostQueued = 16;
 }  // namespace
 
 Control::Control(Endpoint& endpoint, std::vector<ControlSocket> sockets)
-    : endpoint_(endpoint), timer_(endpoint.io()), interval_(endpoint.options().deadline / kBeatsPerDeadline) {
+    : endpoint_(endpoint), timer_(endpoint.io()), interval_(endpoint.options().longest_silence() / kBeatsPerDeadline) {
   for (ControlSocket& connection : sockets) {
     peers_.push_back(std::make_unique<Peer>(connection.peer, std::move(connection.socket)));
     peers_.back()->beat.action = Label("start-up");
@@ -50,7 +50,7 @@ void Control::tick() {
     if (peer->broken || peer->finished) continue;
     if (overslept) peer->heard = now;
     const Seconds silence = now - peer->heard;
-    if (silence > endpoint_.options().deadline * kSilenceOfDeadline) {
+    if (silence > endpoint_.options().longest_silence() * kSilenceOfDeadline) {
       lose(*peer, fmt::format("silent for {:.1f} s: stopped or out of reach", silence.value));
       return;
     }
@@ -130,6 +130,7 @@ void Control::end_of(Peer& peer, const std::string& how) {
 
 void Control::lose(Peer& peer, const std::string& how) {
   if (!peer.finished && !endpoint_.failed()) {
+    endpoint_.failure_state()->note_lost(peer.rank);
     endpoint_.fail(explain_lost(peer.rank, how, peer.beat, endpoint_.rank(), endpoint_.progress().snapshot()));
   }
   answer_waiting();

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace motley {
+
+/// Why a process cannot take part in a run, and the exit code that says so.
+struct Refusal {
+  std::string text;
+  int exit_code = 1;
+};
+
+/// The lowest rank's refusal, on every rank, headed by that rank where others could start; nullopt: all can. Collective
+/// over MPI_COMM_WORLD, before connect(); starts MPI. A file that is wrong mostly is so for every rank: one line about
+/// it is enough.
+[[nodiscard]] std::optional<Refusal> agree_to_start(const std::optional<Refusal>& mine);
+
+/// Waits for all ranks after a refusal: mpirun ends the others once one has left, and one of them still has to speak.
+void leave_together();
+
+}  // namespace motley

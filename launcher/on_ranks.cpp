@@ -1,0 +1,67 @@
+#include "motley/launcher/on_ranks.h"
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+
+#include "motley/base/error.h"
+#include "motley/comm/abort_on_throw.h"
+#include "motley/comm/start.h"
+#include "motley/launcher/command_line.h"
+#include "motley/launcher/mpirun.h"
+
+namespace motley {
+namespace {
+
+/// MPI starts as slowly as the machine is loaded, whatever the deadline of messages.
+constexpr Seconds kLeastTimeToStart{10.0};
+
+/// The code that `error` ends the program with.
+int exit_code_of(const std::exception& error) {
+  return dynamic_cast<const InputError*>(&error) != nullptr ? 2 : 1;
+}
+
+}  // namespace
+
+int on_ranks(const std::string& program, const std::function<std::optional<RankInputs>()>& prepare,
+             const std::function<void(RankInputs&, SignalWatch&, Communicator&)>& body) {
+  const std::optional<int> rank = rank_under_mpirun();
+  SignalWatch signals(program, {}, SignalWatch::Voices::One);
+  std::optional<RankInputs> inputs;
+  std::optional<Refusal> refusal;
+  try {
+    inputs = prepare();
+    if (!inputs) {
+      return 0;
+    }
+  } catch (const std::exception& error) {
+    if (!rank) {
+      throw;
+    }
+    refusal = Refusal{error.what(), exit_code_of(error)};
+  }
+  const Seconds deadline = inputs ? inputs->comm.longest_silence() : CommOptions{}.deadline;
+  signals.limit_start(std::max(deadline, kLeastTimeToStart), rank.value_or(0));
+  if (rank) {
+    refusal = agree_to_start(refusal);
+  }
+  if (refusal) {
+    if (*rank == 0) {
+      complain(refusal->text);
+    }
+    leave_together();
+    return refusal->exit_code;
+  }
+  std::unique_ptr<Communicator> communicator;
+  try {
+    communicator = connect(inputs->comm);
+    signals.watch(*communicator);
+    abort_on_throw(*communicator, [&] { body(*inputs, signals, *communicator); });
+    return 0;
+  } catch (const std::exception& error) {
+    signals.report(error.what());
+    return exit_code_of(error);
+  }
+}
+
+}  // namespace motley

@@ -106,7 +106,7 @@ MpiOutcome run_under_mpi(int ranks, const std::string& program, const std::vecto
 
 std::optional<int> rank_under_mpirun() {
   const char* rank = std::getenv("PMIX_RANK");
-  return rank == nullptr ? std::nullopt : std::optional(std::atoi(rank));
+  return rank == nullptr ? std::nullopt : std::optional(static_cast<int>(std::strtol(rank, nullptr, 10)));
 }
 
 std::size_t watching_columns() {

@@ -30,10 +30,10 @@ int command_profile(const Invocation& invocation) {
     }
     print_json = values->contains("json");
     Config config = arguments.read();
-    HostMemory memory = start_device(config);
+    const HostMemory memory = start_device(config);
     Workload workload = workload_of(config, invocation.registry);
     const CommOptions comm = comm_options(config, config.profile.deadline);
-    return RankInputs{std::move(config), std::move(memory), std::move(workload), comm};
+    return RankInputs{std::move(config), memory, std::move(workload), comm};
   };
   return on_ranks("motley profile", prepare, [&](RankInputs& inputs, SignalWatch&, Communicator& communicator) {
     const Config& config = inputs.config;

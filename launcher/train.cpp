@@ -270,10 +270,10 @@ int command_train(const Invocation& invocation) {
     arguments.json = values->contains("json");
     arguments.evaluation = !values->contains("no-evaluation");
     Config config = arguments.config.read();
-    HostMemory memory = start_device(config);
+    const HostMemory memory = start_device(config);
     Workload workload = workload_of(config, invocation.registry, &config.keys);
     const CommOptions comm = comm_options(config, config.comm.deadline);
-    return RankInputs{std::move(config), std::move(memory), std::move(workload), comm};
+    return RankInputs{std::move(config), memory, std::move(workload), comm};
   };
   return on_ranks("motley train", prepare, [&](RankInputs& inputs, SignalWatch& signals, Communicator& communicator) {
     train(arguments, inputs.config, inputs.workload, inputs.memory, signals, communicator);

@@ -17,7 +17,7 @@ std::optional<Refusal> agree_to_start(const std::optional<Refusal>& mine) {
   MPI_Allgather(here.data(), count, MPI_INT, all.data(), count, MPI_INT, MPI_COMM_WORLD);
   std::vector<int> refusing;
   for (int rank = 0; rank < mpi.size(); ++rank) {
-    if (all[static_cast<std::size_t>(rank * count)] != 0) refusing.push_back(rank);
+    if (all[static_cast<std::size_t>(rank) * here.size()] != 0) refusing.push_back(rank);
   }
   if (refusing.empty()) return std::nullopt;
   const int lowest = refusing.front();

@@ -142,8 +142,8 @@ class Installed(unittest.TestCase):
         configure(self.example, outside, [self.prefix, mine], "-DMOTLEY_DEPS=/nowhere")
         inside = self.folder / "inside"
         # Named as PyTorch names it: torch.utils.cmake_prefix_path.
-        configure(ARGUMENTS.source, inside, [mine / "share" / "cmake"], "-DMOTLEY_DEPS=/nowhere", "-DMOTLEY_TESTS=OFF",
-                  "-DMOTLEY_BENCHMARKS=OFF")
+        configure(ARGUMENTS.source, inside, [mine / "share" / "cmake"], "-DMOTLEY_DEPS=/nowhere",
+                  f"-DMOTLEY_ECHARTS={ARGUMENTS.echarts}", "-DMOTLEY_TESTS=OFF", "-DMOTLEY_BENCHMARKS=OFF")
         for build in (outside, inside):
             self.assertEqual(cached(build, "MOTLEY_TORCH_INCLUDE"), str(mine / "include"))
             self.assertEqual(cached(build, "MOTLEY_TORCH_CPU"), str(mine / "lib" / "libtorch_cpu.so"))
@@ -153,7 +153,7 @@ class Installed(unittest.TestCase):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for path in ("source", "build", "torch"):
+    for path in ("source", "build", "torch", "echarts"):
         parser.add_argument(f"--{path}", type=Path, required=True)
     for word in ("cmake", "mpiexec", "launcher"):
         parser.add_argument(f"--{word}", required=True)

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ranges>
 
 #include "motley/base/error.h"
 
@@ -44,8 +43,12 @@ BetweenSizes ModelProfile::between_sizes(std::int64_t samples) const {
 const DeviceTable& ModelProfile::device(const std::string& type) const {
   const auto found = devices.find(type);
   if (found == devices.end()) {
+    std::vector<std::string> known;
+    for (const auto& [other, times] : devices) {
+      known.push_back(other);
+    }
     throw InputError::of("profile of {}: no times for device type \"{}\", expected one of {}", name, type,
-                         fmt::join(std::views::keys(devices), ", "));
+                         fmt::join(known, ", "));
   }
   return found->second;
 }

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "motley/base/error.h"
-#include "motley/record/safetensors.h"
+#include "motley/record/routing_tables.h"
 #include "motley/workloads/layer.h"
 #include "motley/workloads/tensor_types.h"
 
@@ -76,13 +76,9 @@ at::Tensor standardised(const at::Tensor& characters, const at::Tensor& answered
   return ((logs - mean) / deviation * counted).to(at::kFloat).contiguous();
 }
 
-at::Tensor load(const SafetensorsFile& file, const std::string& name, DType dtype, std::size_t dimensions) {
+at::Tensor load(const SafetensorsFile& file, const std::string& name) {
   const StoredTensor& stored = file.at(name);
-  if (stored.dtype != dtype || stored.shape.size() != dimensions) {
-    throw InputError::of("{}: tensor {}: found {}[{}], expected {} with {} dimensions", file.source(), name,
-                         name_of(stored.dtype), fmt::join(stored.shape, ", "), name_of(dtype), dimensions);
-  }
-  at::Tensor tensor = at::empty(stored.shape, at::TensorOptions(scalar_type(dtype)));
+  at::Tensor tensor = at::empty(stored.shape, at::TensorOptions(scalar_type(stored.dtype)));
   std::memcpy(tensor.mutable_data_ptr(), stored.data.data(), stored.data.size());
   return tensor;
 }
@@ -90,39 +86,18 @@ at::Tensor load(const SafetensorsFile& file, const std::string& name, DType dtyp
 }  // namespace
 
 std::shared_ptr<const RouterData> read_router_data(const std::filesystem::path& folder) {
-  const SafetensorsFile embeddings(folder / "embeddings.safetensors");
-  const SafetensorsFile outcomes(folder / "outcomes.safetensors");
-  const at::Tensor embedding = load(embeddings, "embeddings", DType::Float16, 2);
-  const at::Tensor correct = load(outcomes, "correct", DType::UInt8, 2);
-  const at::Tensor answered = load(outcomes, "answered", DType::UInt8, 2);
-  const at::Tensor characters = load(outcomes, "output_chars", DType::UInt16, 2);
-  const at::Tensor split = load(outcomes, "split", DType::UInt8, 1);
-  const std::int64_t queries = embedding.size(0);
-  for (const auto& [name, tensor] :
-       Fields{{"correct", correct}, {"answered", answered}, {"output_chars", characters}, {"split", split}}) {
-    if (tensor.size(0) != queries || (tensor.dim() == 2 && tensor.size(1) != correct.size(1))) {
-      throw InputError::of("{}: tensor {}: found {} elements, expected {} queries of {} models", outcomes.source(),
-                           name, tensor.numel(), queries, correct.size(1));
-    }
-  }
+  const RoutingTables tables = read_routing_tables(folder);
+  const at::Tensor split = load(tables.outcomes, "split");
   std::array<std::vector<std::int64_t>, 3> rows;
-  for (std::int64_t query = 0; query < queries; ++query) {
-    const std::uint8_t part = split.const_data_ptr<std::uint8_t>()[query];
-    if (part >= rows.size()) {
-      throw InputError::of("{}: tensor split: found {} at row {}, expected 0, 1 or 2", outcomes.source(), part, query);
-    }
-    rows[part].push_back(query);
+  for (std::int64_t query = 0; query < tables.queries; ++query) {
+    rows.at(split.const_data_ptr<std::uint8_t>()[query]).push_back(query);
   }
-  for (std::size_t part = 0; part < rows.size(); ++part) {
-    if (rows[part].empty()) {
-      throw InputError::of("{}: tensor split: no row is {}, expected some of each of 0, 1 and 2", outcomes.source(),
-                           part);
-    }
-  }
-  return std::make_shared<TabledRouterData>(Fields{{"embedding", embedding},
-                                                   {"correct", correct.to(at::kFloat)},
-                                                   {"length", standardised(characters, answered, rows[0])},
-                                                   {"query", at::arange(queries, at::kLong)}},
+  const at::Tensor lengths =
+      standardised(load(tables.outcomes, "output_chars"), load(tables.outcomes, "answered"), rows[0]);
+  return std::make_shared<TabledRouterData>(Fields{{"embedding", load(tables.embeddings, "embeddings")},
+                                                   {"correct", load(tables.outcomes, "correct").to(at::kFloat)},
+                                                   {"length", lengths},
+                                                   {"query", at::arange(tables.queries, at::kLong)}},
                                             rows);
 }
 

@@ -17,7 +17,8 @@ class RouterData : public DataSource {
   [[nodiscard]] virtual std::int64_t models() const = 0;
 };
 
-/// Reads embeddings.safetensors and outcomes.safetensors of `folder`. Throws InputError naming file and tensor.
+/// Reads embeddings.safetensors and outcomes.safetensors of `folder`. Throws InputError as
+/// read_routing_tables() does.
 [[nodiscard]] std::shared_ptr<const RouterData> read_router_data(const std::filesystem::path& folder);
 
 struct SyntheticRouterOptions {

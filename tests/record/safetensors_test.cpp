@@ -80,6 +80,12 @@ TEST_F(Safetensors, HostileHeadersAreInputErrors) {
               HasSubstr("extent"));
   EXPECT_THAT(with_header(R"({"a":{"shape":[1]}})", "x"), HasSubstr("malformed"));
   EXPECT_THAT(with_header(R"({"a":7})", "x"), HasSubstr("malformed"));
+  const std::string both = R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)";
+  EXPECT_EQ(with_header(both + R"("b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", "wxyz"), "");
+  EXPECT_THAT(with_header(both + R"("b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", "wxyz"),
+              HasSubstr("where another one does"));
+  EXPECT_THAT(with_header(both + R"("b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", "wxyz"),
+              HasSubstr("begins at data byte 1, expected 2"));
 }
 
 }  // namespace

@@ -56,13 +56,26 @@ TEST_F(RoutingFolder, AMissingFileIsNamed) {
 }
 
 TEST_F(RoutingFolder, APriceThatIsNoNumberIsNamedByLine) {
-  std::ofstream(folder_ / "models.csv") << "name,parameters,in,out\nfirst,7,0.1,0.2\nsecond,7,cheap,0.2\n";
-  EXPECT_THAT(complaint(), AllOf(HasSubstr("models.csv: line 3"), HasSubstr("\"cheap\""), HasSubstr("two numbers")));
+  for (const std::string wrong : {"cheap", "-0.1", "nan", "inf", "0.1x", ""}) {
+    std::ofstream(folder_ / "models.csv") << "name,parameters,in,out\nfirst,7,0.1,0.2\nsecond,7," << wrong << ",0.2\n";
+    EXPECT_THAT(complaint(), AllOf(HasSubstr("models.csv: line 3"), HasSubstr("found price \"" + wrong + "\"")));
+  }
 }
 
-TEST_F(RoutingFolder, OutcomesForOtherModelsThanThosePricedAreNamed) {
+TEST_F(RoutingFolder, OutcomesOfAModelWithoutAPriceAreNamed) {
   std::ofstream(folder_ / "models.csv") << "name,parameters,in,out\nonly,7,0.1,0.2\n";
-  EXPECT_THAT(complaint(), AllOf(HasSubstr("outcomes.safetensors: tensor \""), HasSubstr("expected")));
+  EXPECT_THAT(complaint(), AllOf(HasSubstr("models.csv: line 2: found model \"only\", expected \"Llama-2-7b-hf\""),
+                                 HasSubstr("meta.json")));
+}
+
+TEST_F(RoutingFolder, AModelThatStandsTwiceIsNamed) {
+  std::ofstream(folder_ / "models.csv") << "name,parameters,in,out\nfirst,7,0.1,0.2\nfirst,7,0.1,0.2\n";
+  EXPECT_THAT(complaint(), HasSubstr("models.csv: line 3: found model \"first\" for the second time"));
+}
+
+TEST_F(RoutingFolder, ModelsAreAsManyAsTheOutcomesHaveColumns) {
+  std::ofstream(folder_ / "meta.json") << R"({"models": ["one"], "categories": ["all"]})";
+  EXPECT_THAT(complaint(), HasSubstr("meta.json: models: found 1 names, expected 28"));
 }
 
 }  // namespace

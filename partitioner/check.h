@@ -7,12 +7,26 @@
 
 namespace motley {
 
+struct Checked {
+  std::vector<std::string> problems;  ///< every disagreement; empty: none
+  /// No plan of the space takes less: shown here, without the search. In the unit of the certificate's lower bound.
+  Seconds proven_bound;
+  std::string how;  ///< in words
+};
+
 /// Checks what `plan` says of itself against `profile`, without the solver: structure, fingerprints, emulated flag,
 /// micro-batch counts, the predicted iteration time (1e-9 relative) and peak memory by the simulator, memory limits,
-/// the certificate's own arithmetic, and that neither this plan nor any baseline's plan lies below its lower bound.
-/// Also that the iteration time is not below what the devices need for the work alone. Returns every disagreement;
-/// empty: none. What a hand-written plan leaves out is not missed. A bound that is too high is found only where some
-/// known plan lies below it.
+/// the certificate's arithmetic and space, and its bound: by enumeration where the space has at most kMostEnumerated
+/// plans, else by the certificate's prices (check_bound.h), else by the work alone, which some device must do. What
+/// none of them shows is the search's word, and `how` says so; it still must not lie above this plan, any baseline's or
+/// any enumerated one. What a hand-written plan leaves out is not missed.
+[[nodiscard]] Checked check_plan(const Plan& plan, const Profile& profile, const SearchOptions& options);
+/// The problems alone.
 [[nodiscard]] std::vector<std::string> check(const Plan& plan, const Profile& profile, const SearchOptions& options);
+
+/// What the plan's certificate says the search was asked; without one the space of this plan's micro-batches.
+[[nodiscard]] SearchOptions space_of(const Plan& plan);
+
+inline constexpr std::int64_t kMostEnumerated = 20'000;
 
 }  // namespace motley

@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/replay.h"
 #include "motley/schedule/simulate.h"
 
 namespace motley {
 
 namespace {
+
+constexpr std::int64_t kReplayFrom = 20'000;  // stages times micro-batches
 
 /// A micro-batch's longest message to the next stage and back.
 Seconds edge_time(const Plan& plan, const PipelineCosts& costs, int stage) {
@@ -27,6 +30,8 @@ Seconds edge_time(const Plan& plan, const PipelineCosts& costs, int stage) {
   return longest;
 }
 
+}  // namespace
+
 double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds iteration) {
   std::set<int> devices;
   for (const StagePlan& stage : plan.stages) {
@@ -39,9 +44,12 @@ double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds i
   return usd_per_hour / kSecondsOfHour * iteration.value / samples;
 }
 
-}  // namespace
-
 Priced price(const Plan& plan, const Profile& profile, bool clip) {
+  const bool is_long = static_cast<std::int64_t>(plan.stages.size()) * plan.micro_batches >= kReplayFrom;
+  return is_long && can_replay(plan, profile) ? replay(plan, profile, clip) : price_by_simulation(plan, profile, clip);
+}
+
+Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip) {
   const PipelineCosts costs = costs_of(plan, profile);
   const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), costs);
   Priced priced;

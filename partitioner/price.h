@@ -21,9 +21,13 @@ struct Priced {
   std::optional<Shortfall> shortfall;  ///< none: every peak is within its device's memory
 };
 
-/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. O(actions
-/// log ranks).
+/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. O(actions log ranks). Long plans
+/// are replayed instead where that gives the same to the last bit (replay.h).
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
+[[nodiscard]] Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip);
+
+/// At the hourly prices of the devices that `plan` uses.
+[[nodiscard]] double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds iteration);
 
 /// What `objective` says a priced plan is worth: seconds or USD per sample, the less the better.
 [[nodiscard]] double value_of(const Prediction& prediction, Objective objective);

@@ -10,6 +10,7 @@
 #include "motley/partitioner/baselines.h"
 #include "motley/partitioner/brute_force.h"
 #include "motley/partitioner/exact.h"
+#include "motley/partitioner/parametric.h"
 #include "motley/partitioner/space.h"
 #include "motley/partitioner/tailored.h"
 
@@ -21,9 +22,13 @@ struct Planner {
   SearchResult (*plan)(const Profile&, const SearchOptions&);
 };
 
-constexpr Planner kPlanners[] = {{"exact", plan_exact},     {"tailored", plan_tailored},
-                                 {"uniform", plan_uniform}, {"parameters", plan_parameters},
-                                 {"single", plan_single},   {"brute-force", plan_brute_force}};
+constexpr Planner kPlanners[] = {{"exact", plan_exact},
+                                 {"parametric", plan_parametric},
+                                 {"tailored", plan_tailored},
+                                 {"uniform", plan_uniform},
+                                 {"parameters", plan_parameters},
+                                 {"single", plan_single},
+                                 {"brute-force", plan_brute_force}};
 
 /// Levenshtein's distance, O(|a| |b|).
 std::size_t edit_distance(const std::string& a, const std::string& b) {
@@ -64,7 +69,12 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
         std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.usd_per_hour == 0.0; })) {
       throw InputError("objective: cost found, but no device of the profile has usd_per_hour");
     }
-    return known.plan(profile, options);
+    SearchResult result = known.plan(profile, options);
+    auto* const found = std::get_if<Found>(&result);
+    if (found != nullptr && found->plan.certificate && found->plan.certificate->asked.global_batch == 0) {
+      found->plan.certificate->asked = asked_space(options);
+    }
+    return result;
   }
   const std::vector<std::string> names = planner_names();
   const auto nearest = std::min_element(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {

@@ -251,6 +251,22 @@ std::vector<std::vector<int>> warm_ups(const std::string& schedule, int stages, 
   return all;
 }
 
+BoundSpace asked_space(const SearchOptions& options) {
+  BoundSpace asked;
+  asked.global_batch = options.global_batch;
+  asked.micro_batch_sizes = options.micro_batch_sizes;
+  asked.schedules = options.schedules;
+  asked.allow = options.allow;
+  asked.clip = options.clip;
+  asked.max_stages = options.max_stages;
+  asked.use_all_devices = options.use_all_devices;
+  asked.any_order = options.any_order;
+  asked.max_replicas = options.max_replicas;
+  asked.share_unit = options.share_unit;
+  asked.max_rounds = options.max_rounds;
+  return asked;
+}
+
 std::string describe_space(const Profile& profile, const SearchOptions& options) {
   const Allowed may = allowed(options);
   const int fewest = fewest_stages(profile, options);

@@ -98,6 +98,9 @@ struct StageChoice {
 [[nodiscard]] std::vector<std::vector<int>> warm_ups(const std::string& schedule, int stages,
                                                      std::int64_t micro_batches);
 
+/// What a certificate keeps of the options, for the checker.
+[[nodiscard]] BoundSpace asked_space(const SearchOptions& options);
+
 /// The space in words, for certificates.
 [[nodiscard]] std::string describe_space(const Profile& profile, const SearchOptions& options);
 

@@ -114,12 +114,19 @@ SearchResult plan_tailored(const Profile& profile, const SearchOptions& options)
   MOTLEY_CHECK(plan != nullptr, "the plan to beat was offered");
   // One-stage plans are all among those of "exact"; pipelines that cannot beat it are above its time.
   const double bound = std::min(orders.lower_bound_s, plan->prediction->iteration.value);
-  const std::string space = fmt::format(
+  Certificate certificate =
+      certify(*plan->prediction, Objective::Iteration, bound, describe_tailored_space(profile, options));
+  certificate.asked = asked_space(named);
+  certificate.asked.any_passes = true;
+  return candidates.result("tailored", statistics, std::move(certificate));
+}
+
+std::string describe_tailored_space(const Profile& profile, const SearchOptions& options) {
+  return fmt::format(
       "1 to {} contiguous stages of {} layers, one device each, {}; micro-batch sizes {}; every order of passes",
       most_stages(profile, options), profile.model.layers.size(),
       options.any_order ? "any choice and order of devices" : "stage s on device s",
       fmt::join(micro_batch_sizes(profile.model, options), ", "));
-  return candidates.result("tailored", statistics, certify(*plan->prediction, Objective::Iteration, bound, space));
 }
 
 }  // namespace motley

@@ -14,6 +14,9 @@ namespace motley {
 /// the result does not depend on them.
 [[nodiscard]] SearchResult plan_tailored(const Profile& profile, const SearchOptions& options);
 
+/// Its plan space in words, for certificates.
+[[nodiscard]] std::string describe_tailored_space(const Profile& profile, const SearchOptions& options);
+
 inline constexpr std::size_t kTailored = 96;
 inline constexpr std::size_t kPolished = 6;
 

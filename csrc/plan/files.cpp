@@ -196,15 +196,7 @@ ModelProfile model_from(const JsonField& field) {
   return model;
 }
 
-json to_json(const ClusterProfile& cluster) {
-  json devices = json::array();
-  for (const Device& device : cluster.devices) {
-    devices.push_back({{"name", device.name},
-                       {"host", device.host},
-                       {"type", device.type},
-                       {"memory_bytes", device.memory.value},
-                       {"usd_per_hour", device.usd_per_hour}});
-  }
+json links_of(const ClusterProfile& cluster) {
   json links = json::array();
   for (const auto& row : cluster.links) {
     json line = json::array();
@@ -213,12 +205,23 @@ json to_json(const ClusterProfile& cluster) {
     }
     links.push_back(std::move(line));
   }
+  return links;
+}
+
+json without_links(const ClusterProfile& cluster) {
+  json devices = json::array();
+  for (const Device& device : cluster.devices) {
+    devices.push_back({{"name", device.name},
+                       {"host", device.host},
+                       {"type", device.type},
+                       {"memory_bytes", device.memory.value},
+                       {"usd_per_hour", device.usd_per_hour}});
+  }
   json all_reduce = json::array();
   for (const AllReduce& group : cluster.all_reduce) {
     all_reduce.push_back({{"devices", group.devices}, {"time", points_of(group.time)}});
   }
   json result = {{"devices", std::move(devices)},
-                 {"links", std::move(links)},
                  {"all_reduce", std::move(all_reduce)},
                  {"action_overhead_s", cluster.action_overhead.value},
                  {"norm_exchange_s", cluster.norm_exchange.value},
@@ -338,11 +341,17 @@ void check_head(const JsonField& root, const char* kind) {
 
 }  // namespace
 
-json to_json(const Profile& profile) {
+json to_json_without_links(const Profile& profile) {
   return {{"motley", "profile"},
           {"version", kVersion},
           {"model", to_json(profile.model)},
-          {"cluster", to_json(profile.cluster)}};
+          {"cluster", without_links(profile.cluster)}};
+}
+
+json to_json(const Profile& profile) {
+  json result = to_json_without_links(profile);
+  result["cluster"]["links"] = links_of(profile.cluster);
+  return result;
 }
 
 Profile profile_from_json(const json& value, const std::string& source) {
@@ -384,10 +393,7 @@ json to_json(const Plan& plan) {
     result["prediction"] = to_json(*plan.prediction);
   }
   if (plan.certificate) {
-    result["certificate"] = {{"lower_bound_s", plan.certificate->lower_bound.value},
-                             {"gap", plan.certificate->gap},
-                             {"space", plan.certificate->space},
-                             {"objective", plan.certificate->objective}};
+    result["certificate"] = to_json(*plan.certificate);
   }
   return result;
 }
@@ -449,11 +455,7 @@ Plan plan_from_json(const json& value, const std::string& source) {
     plan.prediction = prediction_from(root.at("prediction"));
   }
   if (root.has("certificate")) {
-    const JsonField certificate = root.at("certificate");
-    certificate.allow_only({"lower_bound_s", "gap", "space", "objective"});
-    plan.certificate = Certificate{certificate.at("lower_bound_s").seconds(), certificate.at("gap").number(),
-                                   certificate.at("space").text(),
-                                   certificate.has("objective") ? certificate.at("objective").text() : "iteration"};
+    plan.certificate = certificate_from(root.at("certificate"));
   }
   validate(plan, layers, devices, source);
   return plan;

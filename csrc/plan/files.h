@@ -18,6 +18,8 @@ void write_profile(const std::filesystem::path& file, const Profile& profile);
 void write_plan(const std::filesystem::path& file, const Plan& plan);
 
 [[nodiscard]] nlohmann::json to_json(const Profile& profile);
+/// All but cluster.links, which grow with the square of the devices.
+[[nodiscard]] nlohmann::json to_json_without_links(const Profile& profile);
 [[nodiscard]] nlohmann::json to_json(const Plan& plan);
 [[nodiscard]] Profile profile_from_json(const nlohmann::json& json, const std::string& source);
 [[nodiscard]] Plan plan_from_json(const nlohmann::json& json, const std::string& source);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "motley/base/units.h"
+#include "motley/plan/certificate.h"
 
 namespace motley {
 
@@ -39,16 +40,6 @@ struct Prediction {
   std::vector<Bytes> stage_memory;  ///< peak per stage, of the replica that has most
   Seconds bottleneck;               ///< what the busiest device, link or NIC needs of an iteration (simulate.h)
   double usd_per_sample = 0.0;      ///< of the devices used; 0: no prices
-};
-
-/// A lower bound no plan of the space can beat, and how far above it this plan may lie.
-struct Certificate {
-  /// Of what is minimised: iteration or bottleneck seconds. For "cost" the iteration time in which this plan's devices
-  /// would cost as little as any plan can.
-  Seconds lower_bound;
-  double gap = 0.0;                     ///< this plan's time / lower_bound - 1
-  std::string space;                    ///< the plan space it holds for, in words
-  std::string objective = "iteration";  ///< "iteration", "bottleneck" or "cost"
 };
 
 /// How a model is run on a cluster. The file plan.json; a hand-written one needs neither prediction nor fingerprints.

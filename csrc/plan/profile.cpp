@@ -108,6 +108,7 @@ void validate(const Profile& profile, const std::string& source) {
     throw InputError::of("{}: cluster.devices: found none, expected at least one", source);
   }
   std::set<std::string> names;
+  std::set<std::string> types;
   for (const Device& device : cluster.devices) {
     if (!names.insert(device.name).second) {
       throw InputError::of("{}: cluster.devices: \"{}\" stands there twice, expected distinct names", source,
@@ -125,9 +126,12 @@ void validate(const Profile& profile, const std::string& source) {
       }
       return found->second;
     }();
-    check_times(table.alone, model, source + ": model.devices." + device.type + ".alone");
-    check_times(table.busy, model, source + ": model.devices." + device.type + ".busy");
-    check_codecs(table, source + ": model.devices." + device.type);
+    if (types.insert(device.type).second) {
+      const std::string where = source + ": model.devices." + device.type;
+      check_times(table.alone, model, where + ".alone");
+      check_times(table.busy, model, where + ".busy");
+      check_codecs(table, where);
+    }
     if (!std::isfinite(device.usd_per_hour) || device.usd_per_hour < 0.0) {
       throw InputError::of("{}: cluster.devices: {}: usd_per_hour is {}, expected a price, or 0 for none", source,
                            device.name, device.usd_per_hour);

@@ -94,7 +94,8 @@ TEST(Planners, AllCarryPredictionFingerprintsAndName) {
     EXPECT_EQ(plan.prediction->stage_busy.size(), plan.stages.size());
     EXPECT_EQ(plan.prediction->edge_time.size(), plan.stages.size() - 1);
     EXPECT_EQ(plan.prediction->stage_memory.size(), plan.stages.size());
-    EXPECT_EQ(plan.certificate.has_value(), planner == "exact" || planner == "brute-force");
+    EXPECT_EQ(plan.certificate.has_value(),
+              planner == "exact" || planner == "parametric" || planner == "tailored" || planner == "brute-force");
   }
 }
 

@@ -83,5 +83,28 @@ TEST_F(Check, CatchesAPlanThatLeavesLayersOut) {
   EXPECT_THAT(problems(), testing::SizeIs(1));
 }
 
+TEST_F(Check, ShowsASmallSpaceByEnumerationAndFindsABoundThatIsALittleTooHigh) {
+  Checked checked = check_plan(plan_, profile_, space_of(plan_));
+  EXPECT_THAT(checked.problems, IsEmpty());
+  EXPECT_THAT(checked.how, HasSubstr("enumerating"));
+  EXPECT_NEAR(checked.proven_bound.value, plan_.prediction->iteration.value, 1e-12);
+  // Not the best plan, which calls a bound its own that is just above the best.
+  Plan other = found(find_plan("exact", profile_, options_)).runners_up.back();
+  ASSERT_GT(other.prediction->iteration, plan_.prediction->iteration);
+  other.certificate = plan_.certificate;
+  const double bound = plan_.prediction->iteration.value * 1.00001;
+  other.certificate->lower_bound = Seconds{bound};
+  other.certificate->gap = other.prediction->iteration.value / bound - 1.0;
+  EXPECT_THAT(check(other, profile_, options_), Contains(HasSubstr("an enumerated plan")));
+}
+
+TEST_F(Check, CatchesAnotherSpace) {
+  plan_.certificate->space = "all plans that there are";
+  EXPECT_THAT(problems(), Contains(HasSubstr("certificate.space")));
+  plan_ = found(find_plan("exact", profile_, options_)).plan;
+  plan_.certificate->asked.max_stages = 2;
+  EXPECT_THAT(problems(), Contains(HasSubstr("certificate.asked")));
+}
+
 }  // namespace
 }  // namespace motley

@@ -1,0 +1,248 @@
+#include "motley/partitioner/parametric.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <future>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "motley/base/error.h"
+#include "motley/partitioner/parametric/chain.h"
+#include "motley/partitioner/parametric/host_order.h"
+#include "motley/partitioner/parametric/instance.h"
+#include "motley/partitioner/parametric/prices.h"
+#include "motley/partitioner/price.h"
+#include "motley/partitioner/space.h"
+
+namespace motley {
+namespace parametric {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kTolerance = 1e-3;                // of bounds
+constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
+constexpr std::int64_t kDeviceSteps = 20'000'000;  // devices offered to chains, a thread
+constexpr std::int64_t kProbesAHost = 150;
+constexpr double kAboveBound[] = {1.002, 1.01, 1.02, 1.04};  // times whose assignments suggest orders
+
+/// One micro-batch size.
+struct Size {
+  std::unique_ptr<Instance> instance;
+  std::unique_ptr<ChainBuilder> builder;
+  std::unique_ptr<PriceBound> prices;
+  OrderedChain chain;  // the best so far
+  PriceBound::Proven proven;
+};
+
+class Search {
+ public:
+  Search(const Profile& profile, const SearchOptions& options)
+      : profile_(profile), options_(options), topology_(profile), candidates_(profile, options) {}
+
+  SearchResult run() {
+    const auto start = std::chrono::steady_clock::now();
+    after_ = least_after();
+    make_sizes();
+    single_bound_ = offer_single_stage();
+    for (const Size& size : sizes_) offer(size);
+    bound_sizes();
+    // The size that could be best first: what it finds may spare the others their search.
+    std::stable_sort(sizes_.begin(), sizes_.end(),
+                     [](const Size& a, const Size& b) { return a.proven.time < b.proven.time; });
+    for (Size& size : sizes_) {
+      if (size.proven.time < candidates_.best() * (1.0 - kTolerance)) improve(size);
+    }
+    if (candidates_.best() == kInfinity) offer_nearest_miss();
+    double bound = std::min(single_bound_, candidates_.best());
+    std::vector<BoundProof> proofs;
+    for (Size& size : sizes_) {
+      bound = std::min(bound, size.proven.time);
+      proofs.push_back(std::move(size.proven.proof));
+    }
+    std::optional<Certificate> certificate;
+    if (const Plan* const plan = candidates_.best_plan()) {
+      certificate = certify(*plan->prediction, Objective::Iteration, bound, describe_space(profile_, options_));
+      certificate->proven_bound = certificate->lower_bound;
+      certificate->proofs = std::move(proofs);
+    }
+    SearchStatistics statistics;
+    statistics.expansions = spent_;
+    statistics.solve = Seconds{std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+    return candidates_.result("parametric", statistics, std::move(certificate));
+  }
+
+ private:
+  /// Seconds that every plan needs after its last backward: see prices.h.
+  [[nodiscard]] double least_after() const {
+    double longest = 0.0;
+    double shortest = kInfinity;
+    for (std::size_t l = 0; l < profile_.model.layers.size(); ++l) {
+      double least = kInfinity;
+      for (const DeviceTimes* times : topology_.busy) least = std::min(least, times->update[l].value);
+      longest = std::max(longest, least);
+      shortest = std::min(shortest, least);
+    }
+    const double overhead = profile_.cluster.action_overhead.value;
+    return overhead + (options_.clip ? profile_.cluster.norm_exchange.value + longest : shortest);
+  }
+
+  void make_sizes() {
+    const std::vector<std::int64_t> sizes = micro_batch_sizes(profile_.model, options_);
+    std::vector<Bytes> amounts;
+    for (const std::int64_t size : sizes) {
+      const std::vector<Bytes> of_size = Instance::amounts(profile_.model, size);
+      amounts.insert(amounts.end(), of_size.begin(), of_size.end());
+    }
+    links_ = std::make_unique<LinkTimes>(profile_.cluster, std::move(amounts));
+    sizes_.resize(sizes.size());
+    const int most = most_stages(profile_, options_);
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      Size& size = sizes_[i];
+      size.instance = std::make_unique<Instance>(profile_, topology_, *links_, sizes[i], options_.global_batch);
+      size.prices = std::make_unique<PriceBound>(*size.instance, after_, most, false);
+      size.builder = std::make_unique<ChainBuilder>(*size.instance, size.prices->values(), most);
+      size.chain = search_orders(*size.builder, {}, 0.0, 0, 0, true);
+    }
+    if (std::any_of(sizes_.begin(), sizes_.end(), [](const Size& size) { return !size.chain.stages.empty(); })) return;
+    sure_to_fit_ = false;  // then at least try
+    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {}, 0.0, 0, 0, false);
+  }
+
+  /// Offers the fastest device that the whole model fits on; returns the least time of any, fitting or not.
+  double offer_single_stage() {
+    const int layers = static_cast<int>(profile_.model.layers.size());
+    double least = kInfinity;
+    double best = kInfinity;
+    Plan plan;
+    for (std::size_t i = 0; i < sizes_.size(); ++i) {
+      const Instance& in = *sizes_[i].instance;
+      const std::size_t index = profile_.model.size_index(in.size);
+      for (int d = 0; d < profile_.cluster.size(); ++d) {
+        const DeviceTimes& alone = profile_.model.device(profile_.cluster.devices[d].type).alone;
+        double work = 2.0 * in.overhead;
+        double update = in.overhead;
+        for (int l = 0; l < layers; ++l) {
+          work += alone.by_size[index][l].forward.value + alone.by_size[index][l].backward.value;
+          update += alone.update[l].value;
+        }
+        if (in.fixed_memory(0, layers) + in.saved_of(0, layers) > topology_.memory[d]) continue;
+        const double time =
+            in.micro_batches * work + update + (options_.clip ? profile_.cluster.norm_exchange.value : 0.0);
+        least = std::min(least, time);
+        if (time >= best || in.most_memory(0, layers, 1.0) > topology_.memory[d]) continue;
+        best = time;
+        const std::vector<int> cuts = {0, layers};
+        const std::vector<int> depths = {1};
+        plan = make_plan(cuts, std::span<const int>(&d, 1), depths, in.size, options_.global_batch, "1f1b");
+      }
+    }
+    if (best < kInfinity) candidates_.offer(std::move(plan));
+    return least * (1.0 - 1e-12);
+  }
+
+  /// On two threads, the sizes dealt out in turn.
+  void bound_sizes() {
+    double most = candidates_.best();
+    if (most == kInfinity) {
+      // No plan yet: none needs longer than one micro-batch after the other through the slowest devices and links.
+      most = 0.0;
+      for (const Size& size : sizes_) most = std::max(most, size.instance->longest_iteration() + after_);
+    }
+    const auto bound_from = [&](std::size_t first) {
+      for (std::size_t i = first; i < sizes_.size(); i += 2) {
+        sizes_[i].proven = sizes_[i].prices->bound(most, kTolerance);
+      }
+    };
+    auto other = std::async(std::launch::async, bound_from, 1);
+    bound_from(0);
+    other.get();
+  }
+
+  void improve(Size& size) {
+    std::vector<std::vector<int>> orders;
+    for (const double above : kAboveBound) {
+      const std::vector<double> depths = size.prices->depths_of_hosts(size.proven.time * above);
+      std::vector<int>& order = orders.emplace_back(depths.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return depths[a] < depths[b]; });
+    }
+    const double rest = size.proven.time - after_ - size.prices->round_trip();
+    const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
+    const std::int64_t probes = std::min({options_.max_expansions, kDeviceSteps / profile_.cluster.size(),
+                                          kProbesAHost * static_cast<std::int64_t>(topology_.hosts.size())});
+    const auto search = [&](std::uint64_t seed) {
+      return search_orders(*size.builder, orders, period, probes, seed, sure_to_fit_);
+    };
+    auto other = std::async(std::launch::async, search, 2);
+    size.chain = search(1);
+    offer(size);
+    size.chain = other.get();
+    offer(size);
+    spent_ += 2 * probes;
+  }
+
+  void offer(const Size& size) {
+    const std::vector<ChainStage>& stages = size.chain.stages;
+    if (stages.empty() || size.chain.time + after_ > candidates_.best() * kWorthReplaying) return;
+    std::vector<int> cuts = {0};
+    std::vector<int> devices;
+    std::vector<int> depths;
+    for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage) {
+      cuts.push_back(stage->end);
+      devices.push_back(stage->device);
+      depths.push_back(stage->depth);
+    }
+    candidates_.offer(make_plan(cuts, devices, depths, size.instance->size, options_.global_batch, "1f1b"));
+  }
+
+  /// Equal shares of the layers on the devices with the most memory, for a few numbers of stages.
+  void offer_nearest_miss() {
+    std::vector<int> by_memory(topology_.memory.size());
+    std::iota(by_memory.begin(), by_memory.end(), 0);
+    std::stable_sort(by_memory.begin(), by_memory.end(),
+                     [&](int a, int b) { return topology_.memory[a] > topology_.memory[b]; });
+    const int layers = static_cast<int>(profile_.model.layers.size());
+    const std::int64_t size = micro_batch_sizes(profile_.model, options_).front();
+    for (int stages = 1; stages <= most_stages(profile_, options_); stages *= 2) {
+      std::vector<int> cuts;
+      for (int s = 0; s <= stages; ++s) cuts.push_back(static_cast<int>(std::int64_t{layers} * s / stages));
+      candidates_.offer(make_plan(cuts, std::span(by_memory).first(stages), textbook_warm_up(stages), size,
+                                  options_.global_batch, "1f1b"));
+    }
+  }
+
+  const Profile& profile_;
+  const SearchOptions& options_;
+  Topology topology_;
+  Candidates candidates_;
+  double after_ = 0.0;
+  double single_bound_ = kInfinity;
+  std::int64_t spent_ = 0;
+  bool sure_to_fit_ = true;
+  std::unique_ptr<LinkTimes> links_;
+  std::vector<Size> sizes_;
+};
+
+}  // namespace
+}  // namespace parametric
+
+SearchResult plan_parametric(const Profile& profile, const SearchOptions& options) {
+  const std::string unknown = !options.any_order                                      ? "a fixed order of devices"
+                              : options.use_all_devices                               ? "all devices used"
+                              : !options.allow.empty()                                ? "allow"
+                              : options.schedules != std::vector<std::string>{"1f1b"} ? "another schedule"
+                              : options.objective != Objective::Iteration             ? "another objective"
+                                                                                      : "";
+  if (!unknown.empty()) {
+    throw InputError::of(
+        "planner parametric: found {}, expected the iteration time of 1f1b on any devices in any order, one a stage; "
+        "planner exact knows more",
+        unknown);
+  }
+  return parametric::Search(profile, options).run();
+}
+
+}  // namespace motley

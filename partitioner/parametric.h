@@ -1,0 +1,23 @@
+#pragma once
+
+#include "motley/partitioner/search.h"
+
+namespace motley {
+
+/// For instances that "exact" cannot enumerate: up to thousands of layers and devices, 1F1B, one device a stage.
+///
+/// A parametric search on the period of the pipeline, for every micro-batch size:
+///  1. greedy chains of stages over natural orders of the hosts give a first plan (parametric/chain.h);
+///  2. prices give a lower bound for the whole plan space, and the depths at which they would have the hosts
+///     (parametric/prices.h);
+///  3. orders of hosts are improved by local search from below, on two threads (parametric/host_order.h);
+///  4. the best plans are replayed micro-batch by micro-batch (replay.h): their cost is the simulator's.
+/// Sizes whose bound is no better than the best plan are not searched.
+///
+/// The certificate holds for the space of space.h and carries the prices, so that check() can prove it again without
+/// the search. Deterministic; the budget is options.max_expansions chains, by default so many as take about half a
+/// second. O(devices^2 + chains * (devices + layers)) time, O(devices^2) memory. Throws InputError for options that it
+/// has no search for: a fixed order of devices, all devices used, GPipe.
+[[nodiscard]] SearchResult plan_parametric(const Profile& profile, const SearchOptions& options);
+
+}  // namespace motley

@@ -1,0 +1,240 @@
+#include "motley/partitioner/parametric/host_order.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+
+namespace motley::parametric {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kDepthPrices[] = {0.0, 0.7, 1.5, 2.5};
+constexpr int kBisections = 12;
+constexpr double kPeriodStep = 0.999;  // how much less the next period must be
+constexpr double kRise = 1.003;        // how much more it may be after a failure
+constexpr int kLevels = 12;            // periods that share the probes
+constexpr double kHeat = 1.5;          // layers
+constexpr double kCold = 0.05;
+
+class OrderSearch {
+ public:
+  OrderSearch(const ChainBuilder& builder, std::vector<std::vector<int>> orders, double least_period,
+              std::int64_t probes, std::uint64_t seed, bool sure_to_fit)
+      : builder_(builder),
+        orders_(std::move(orders)),
+        least_period_(least_period),
+        probes_(probes),
+        engine_(seed),
+        hosts_(static_cast<int>(builder.instance().topology.hosts.size())) {
+    limits_.sure_to_fit = sure_to_fit;
+  }
+
+  OrderedChain run() {
+    add_natural_orders();
+    for (const std::vector<int>& order : orders_) {
+      for (const double price : kDepthPrices) {
+        limits_.depth_price = price;
+        bisect(order);
+      }
+    }
+    if (hosts_ > 1 && probes_ > 0) search();
+    return std::move(best_);
+  }
+
+ private:
+  [[nodiscard]] double chance() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }
+  [[nodiscard]] int below(int n) { return static_cast<int>(chance() * n); }
+
+  void add_natural_orders() {
+    const Instance& in = builder_.instance();
+    std::vector<int> order(hosts_);
+    std::iota(order.begin(), order.end(), 0);
+    const auto device = [&](int host) { return in.topology.hosts[host].front(); };
+    const auto work = [&](int host) { return in.work[in.topology.type[device(host)]][in.layers]; };
+    const auto memory = [&](int host) { return in.topology.memory[device(host)]; };
+    const auto by = [&](auto key) {
+      orders_.push_back(order);
+      std::stable_sort(orders_.back().begin(), orders_.back().end(), [&](int a, int b) { return key(a) < key(b); });
+    };
+    by([&](int host) { return std::pair{work(host), memory(host)}; });
+    by([&](int host) { return std::pair{memory(host) * work(host), memory(host)}; });
+    by([&](int host) { return std::pair{memory(host), work(host)}; });
+  }
+
+  /// Infinite unless all layers find a place.
+  double probe(const std::vector<int>& order, std::vector<ChainStage>* stages = nullptr) {
+    ++spent_;
+    ChainBuilder::State state = builder_.start();
+    for (const int host : order) {
+      builder_.extend(state, limits_, builder_.instance().topology.hosts[host], stages);
+      if (state.layer == 0) return time_of(state);
+    }
+    return kInfinity;
+  }
+
+  [[nodiscard]] double time_of(const ChainBuilder::State& state) const {
+    return state.round_trip + (builder_.instance().micro_batches - 1.0) * limits_.period;
+  }
+
+  void bisect(const std::vector<int>& order) {
+    const Instance& in = builder_.instance();
+    double low = 0.0;
+    double high = best_period_;
+    if (high == kInfinity) {
+      high = 0.0;
+      for (const std::vector<double>& work : in.work) high = std::max(high, work[in.layers] + 2.0 * in.overhead);
+      high *= 1.001;
+    }
+    limits_.depth_scale = std::min<double>(in.layers, static_cast<double>(in.devices));
+    for (int i = 0; i < kBisections; ++i) {
+      limits_.period = i == 0 ? high : 0.5 * (low + high);
+      const double time = probe(order);
+      if (time == kInfinity) {
+        if (i == 0) return;
+        low = limits_.period;
+      } else {
+        high = limits_.period;
+        keep(order, time);
+      }
+    }
+  }
+
+  void keep(const std::vector<int>& order, double time) {
+    if (time >= best_.time) return;
+    best_.time = time;
+    best_.stages.clear();
+    best_order_ = order;
+    best_limits_ = limits_;
+    best_period_ = limits_.period;
+    static_cast<void>(probe(order, &best_.stages));
+  }
+
+  /// States after each host of `order` from host `from` on, continuing `states`; returns what is left, and less the
+  /// less time once nothing is.
+  double score(const std::vector<int>& order, std::vector<ChainBuilder::State>& states, int from) {
+    ++spent_;
+    const std::vector<std::vector<int>>& hosts = builder_.instance().topology.hosts;
+    for (int h = from; h < hosts_; ++h) {
+      states[h + 1] = states[h];
+      if (states[h].layer > 0) builder_.extend(states[h + 1], limits_, hosts[order[h]]);
+    }
+    const ChainBuilder::State& last = states[hosts_];
+    if (last.layer > 0) return builder_.left(last);
+    return last.round_trip / (last.round_trip + limits_.period * builder_.instance().micro_batches) - 1.0;
+  }
+
+  /// The order and depth price among all that leave the fewest layers at `period`.
+  void choose_start(double period) {
+    double least = kInfinity;
+    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    for (const std::vector<int>& order : orders_) {
+      for (const double price : kDepthPrices) {
+        limits_.period = period;
+        limits_.depth_price = price;
+        const double left = score(order, states, 0);
+        if (left < least) {
+          least = left;
+          order_ = order;
+          best_limits_ = limits_;
+        }
+      }
+    }
+    limits_ = best_limits_;
+  }
+
+  void search() {
+    if (best_.time == kInfinity) return;
+    limits_.depth_scale = static_cast<double>(best_.stages.size());
+    // From below, while there is something to win.
+    const double rise = std::max(kRise, std::pow(best_period_ / least_period_, 1.5 / kLevels));
+    double period = least_period_ * kRise;
+    choose_start(period);
+    bool found = false;
+    while (!found && period < best_period_ / kPeriodStep && spent_ < probes_) {
+      limits_.period = period;
+      found = anneal(probes_ / kLevels);
+      period *= rise;
+    }
+    while (spent_ < probes_) {
+      order_ = best_order_;
+      limits_ = best_limits_;
+      limits_.depth_scale = static_cast<double>(best_.stages.size());
+      limits_.period = best_period_ * kPeriodStep;
+      anneal(std::min(probes_ - spent_, probes_ / kLevels));
+    }
+  }
+
+  /// Whether an order better than the best was found at the period of `limits_`; ends then or after `probes`.
+  bool anneal(std::int64_t probes) {
+    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    std::vector<ChainBuilder::State> tried = states;
+    double now = score(order_, states, 0);
+    const std::int64_t begin = spent_;
+    while (spent_ - begin < probes) {
+      if (now < 0.0) {
+        const double time = time_of(states[hosts_]);
+        if (time < best_.time) {
+          keep(order_, time);
+          return true;
+        }
+      }
+      const double progress = static_cast<double>(spent_ - begin) / static_cast<double>(probes);
+      const double heat = kHeat * (1.0 - progress) + kCold;
+      std::vector<int> next = order_;
+      const ChainLimits before = limits_;
+      int from = 0;
+      const double kind = chance();
+      if (kind < 0.02) {
+        limits_.depth_price = kDepthPrices[below(static_cast<int>(std::size(kDepthPrices)))] * (0.8 + 0.4 * chance());
+      } else {
+        const int a = below(hosts_);
+        const int b = below(hosts_);
+        if (a == b) continue;
+        from = std::min(a, b);
+        if (kind < 0.5) {
+          std::swap(next[a], next[b]);
+        } else if (kind < 0.9) {
+          const int host = next[a];
+          next.erase(next.begin() + a);
+          next.insert(next.begin() + b, host);
+        } else {
+          std::reverse(next.begin() + from, next.begin() + std::max(a, b) + 1);
+        }
+      }
+      tried[from] = states[from];
+      const double then = score(next, tried, from);
+      if (then <= now || chance() < std::exp((now - then) / heat)) {
+        std::copy(tried.begin() + from, tried.end(), states.begin() + from);
+        order_ = std::move(next);
+        now = then;
+      } else {
+        limits_ = before;
+      }
+    }
+    return false;
+  }
+
+  const ChainBuilder& builder_;
+  std::vector<std::vector<int>> orders_;
+  double least_period_;
+  std::int64_t probes_;
+  std::int64_t spent_ = 0;
+  std::mt19937_64 engine_;
+  int hosts_;
+  ChainLimits limits_;
+  OrderedChain best_{kInfinity, {}};
+  double best_period_ = kInfinity;
+  std::vector<int> order_, best_order_;
+  ChainLimits best_limits_;
+};
+
+}  // namespace
+
+OrderedChain search_orders(const ChainBuilder& builder, std::vector<std::vector<int>> orders, double least_period,
+                           std::int64_t probes, std::uint64_t seed, bool sure_to_fit) {
+  return OrderSearch(builder, std::move(orders), least_period, probes, seed, sure_to_fit).run();
+}
+
+}  // namespace motley::parametric

@@ -1,0 +1,51 @@
+#include "motley/partitioner/parametric.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "instances.h"
+#include "motley/base/error.h"
+#include "motley/partitioner/check_bound.h"
+#include "motley/partitioner/price.h"
+#include "motley/partitioner/synthetic.h"
+
+namespace motley {
+namespace {
+
+Instance searchable_instance(std::uint64_t seed) {
+  Instance instance = random_instance(seed);
+  instance.options.any_order = true;
+  instance.options.use_all_devices = false;
+  instance.options.schedules = {"1f1b"};
+  return instance;
+}
+
+TEST(Parametric, BoundsFromBelowWhatEnumerationFinds) {
+  int compared = 0;
+  double gaps = 0.0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    const Instance instance = searchable_instance(seed);
+    const SearchResult exact = find_plan("exact", instance.profile, instance.options);
+    const SearchResult result = find_plan("parametric", instance.profile, instance.options);
+    if (!std::holds_alternative<Found>(exact)) {
+      EXPECT_TRUE(std::holds_alternative<Infeasible>(result)) << "seed " << seed;
+      continue;
+    }
+    if (!std::holds_alternative<Found>(result)) continue;
+    const double best = std::get<Found>(exact).plan.prediction->iteration.value;
+    const Plan& plan = std::get<Found>(result).plan;
+    EXPECT_GE(plan.prediction->iteration.value, best * (1.0 - 1e-12)) << "seed " << seed;
+    EXPECT_LE(plan.certificate->lower_bound.value, best * (1.0 + 1e-12)) << "seed " << seed;
+    EXPECT_EQ(plan.prediction->iteration,
+              price_by_simulation(plan, instance.profile, instance.options.clip).prediction.iteration);
+    EXPECT_THAT(check_bound(*plan.certificate, instance.profile, instance.options), testing::IsEmpty())
+        << "seed " << seed;
+    gaps += plan.certificate->gap;
+    ++compared;
+  }
+  EXPECT_GE(compared, 200);
+  RecordProperty("mean_gap", std::to_string(gaps / compared));
+}
+
+}  // namespace
+}  // namespace motley

@@ -90,7 +90,7 @@ void measure(const std::string& name, const Schedule& lowered, Hosts hosts, int 
 
 int main(int argc, char** argv) {
   using namespace motley;
-  const int repeats = argc > 1 ? std::atoi(argv[1]) : 15;
+  const int repeats = argc > 1 ? static_cast<int>(std::strtol(argv[1], nullptr, 10)) : 15;
   const Schedule lowered = add_transfers(with_updates(one_f_one_b(kRanks, kMicroBatches), true));
   fmt::print("1F1B, {} ranks, {} micro-batches; median of {} and spread, million actions a second\n", kRanks,
              kMicroBatches, repeats);

@@ -132,7 +132,7 @@ Instance draw_instance(Draw& draw, Rich& rich) {
   add_layers(draw, model, layers);
   add_cluster(draw, instance.profile, devices, rich);
   SearchOptions& options = instance.options;
-  options.global_batch = 4 * draw.whole(1, 3);
+  options.global_batch = std::int64_t{4} * draw.whole(1, 3);
   if (draw.chance(0.6)) options.micro_batch_sizes = {draw.chance(0.3) ? 1 : 4};
   options.clip = draw.chance(0.7);
   options.objective = rich.objective;

@@ -260,7 +260,8 @@ class Moments {
   int peer_rank(const Action& a) const {
     if (a.peer >= 0) return a.peer;
     const bool up = a.op == Op::SendForward || a.op == Op::ReceiveBackward;
-    return ranks_of_.at(static_cast<std::size_t>(a.stage + (up ? 1 : -1))).front();
+    const int stage = a.stage + (up ? 1 : -1);
+    return ranks_of_.at(static_cast<std::size_t>(stage)).front();
   }
   Ends peer(int r, const Action& a) const { return is_send(a.op) ? Ends{r, peer_rank(a)} : Ends{peer_rank(a), r}; }
   static Edge edge_of(const Action& a) {

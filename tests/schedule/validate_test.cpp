@@ -13,7 +13,6 @@ namespace motley {
 namespace {
 
 using Kind = Problem::Kind;
-using testing::HasSubstr;
 
 /// SEND right behind the compute that made its data, RECV right before the one that needs it: what one writes first.
 Schedule naive_transfers(const Schedule& compute) {

@@ -9,14 +9,20 @@
 #include "motley/runtime/checkpoint.h"
 
 namespace motley {
+namespace {
 
-nlohmann::json training_settings(const Config& config, const Workload& workload) {
+constexpr const char* kMicroBatchSize = "micro_batch_size";
+
+}  // namespace
+
+nlohmann::json training_settings(const Config& config, const Workload& workload, std::int64_t micro_batch_size) {
   std::ostringstream options;
   options << toml::json_formatter(*config.workload_options);
   const TrainConfig& train = config.train;
   return {{"workload", workload.name},
           {"workload_options", nlohmann::json::parse(options.str())},
           {"layers", workload.layers.size()},
+          {kMicroBatchSize, micro_batch_size},
           {"training_samples", workload.data->size(Split::Train)},
           {"train",
            {{"steps", train.steps},
@@ -34,9 +40,18 @@ nlohmann::json training_settings(const Config& config, const Workload& workload)
 }
 
 std::int64_t resume(const std::filesystem::path& path, const Config& config, const Workload& workload,
-                    const std::map<int, Stage*>& stages, bool allow_changes) {
+                    std::int64_t micro_batch_size, const std::map<int, Stage*>& stages, bool allow_changes) {
   const Checkpoint checkpoint = read_checkpoint(path);
-  const std::vector<std::string> changes = differences(checkpoint.settings, training_settings(config, workload));
+  nlohmann::json stored = checkpoint.settings;
+  const std::int64_t stored_size = stored.value(kMicroBatchSize, micro_batch_size);
+  stored[kMicroBatchSize] = micro_batch_size;
+  if (stored_size != micro_batch_size && !stages.empty() && stages.begin()->first == 0) {
+    spdlog::warn(
+        "{}: was trained with micro-batches of {} samples and goes on with {}: losses will not be bit for bit "
+        "those of an uninterrupted run; motley plan --micro-batch-size {} keeps them",
+        checkpoint.folder.string(), stored_size, micro_batch_size, stored_size);
+  }
+  const std::vector<std::string> changes = differences(stored, training_settings(config, workload, micro_batch_size));
   if (!changes.empty() && !allow_changes) {
     throw InputError::of("{}: was written with other settings than {} has: {}; --allow-changes goes on all the same",
                          checkpoint.folder.string(), config.source, fmt::join(changes, "; "));

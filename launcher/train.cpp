@@ -165,8 +165,9 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
                     pacer_of(config, rank));
 
   const std::filesystem::path checkpoints = directory / "checkpoints";
-  const std::int64_t first =
-      arguments.resume.empty() ? 0 : resume(arguments.resume, config, workload, stages, arguments.allow_changes);
+  const std::int64_t first = arguments.resume.empty() ? 0
+                                                      : resume(arguments.resume, config, workload,
+                                                               plan.micro_batch_size, stages, arguments.allow_changes);
   expect_no_later_checkpoint(checkpoints, first);
   const std::int64_t steps = arguments.steps > 0 ? std::min(arguments.steps, config.train.steps) : config.train.steps;
   const std::int64_t every = arguments.checkpoint_every >= 0 ? arguments.checkpoint_every : config.checkpoint.every;
@@ -181,8 +182,8 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
                    arguments.tensorboard);
   }
   Checkpointer checkpointer(communicator,
-                            {checkpoints, training_settings(config, workload), static_cast<int>(config.checkpoint.keep),
-                             static_cast<int>(workload.layers.size())});
+                            {checkpoints, training_settings(config, workload, plan.micro_batch_size),
+                             static_cast<int>(config.checkpoint.keep), static_cast<int>(workload.layers.size())});
   SendRecord sends;
   memory.reset_peak();
   signals.allow_orderly_stop();

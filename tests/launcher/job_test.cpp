@@ -17,6 +17,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 // Small enough for seconds, on the real data.
 constexpr const char* kConfig = R"(
@@ -178,12 +179,16 @@ TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
   configure(40);
   ASSERT_EQ(motley_on_ranks(2, "profile " + config_.string()).exit_code, 0);
   const std::string profile = (run_ / "profile.json").string();
-  for (const std::string planner : {"uniform", "single"}) {
-    ASSERT_EQ(motley_program(fmt::format("plan --profile {} --batch 64 --planner {} --out {}", profile, planner,
-                                         (folder_ / (planner + ".json")).string()))
-                  .exit_code,
-              0);
-  }
+  const auto plan = [&](const std::string& planner, int micro_batch_size, const std::string& name) {
+    const Outcome made =
+        motley_program(fmt::format("plan --profile {} --batch 64 --planner {} --micro-batch-size {} "
+                                   "--out {}",
+                                   profile, planner, micro_batch_size, (folder_ / name).string()));
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  };
+  plan("uniform", 8, "uniform.json");
+  plan("single", 8, "single.json");
+  plan("single", 16, "larger.json");
   const auto train = [&](const std::string& planner, const std::string& run, const std::string& more) {
     return motley_on_ranks(2, fmt::format("train {} --plan {} --run {} --no-evaluation {}", config_.string(),
                                           (folder_ / (planner + ".json")).string(), (folder_ / run).string(), more));
@@ -217,11 +222,20 @@ TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
   EXPECT_THAT(changed.err, HasSubstr("train.seed: 1 in the checkpoint, 5 now"));
   write_text(config_, settings);
 
+  // Micro-batches of another size draw other random numbers: allowed, and said.
+  std::filesystem::create_directory(folder_ / "larger");
+  std::filesystem::copy(folder_ / "parts/checkpoints", folder_ / "larger/checkpoints",
+                        std::filesystem::copy_options::recursive);
+  const Outcome larger = train("larger", "larger", "--resume " + (folder_ / "larger/checkpoints").string());
+  ASSERT_EQ(larger.exit_code, 0) << larger.err;
+  EXPECT_THAT(larger.err, HasSubstr("micro-batches of 8 samples and goes on with 16"));
+
   const Outcome resumed = train("single", "parts", "--resume " + checkpoints);
   ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
   const auto whole = losses_of(folder_ / "whole/record.jsonl");
   EXPECT_EQ(whole.size(), 40U);
   EXPECT_EQ(losses_of(record), whole);
+  EXPECT_THAT(resumed.err, Not(HasSubstr("micro-batches")));
 }
 
 TEST_F(Job, RanksAndConfigurationMustAgree) {

@@ -93,6 +93,14 @@ void Communicator::abort(const std::string& reason) {
   endpoint_->abort(reason);
 }
 
+void Communicator::end_late(std::string_view what, int peer, Seconds waited) {
+  endpoint_->end_late(what, peer, waited);
+}
+
+const CommOptions& Communicator::options() const {
+  return endpoint_->options();
+}
+
 bool Communicator::failed() const {
   return endpoint_->failed();
 }

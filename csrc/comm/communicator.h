@@ -71,11 +71,15 @@ class Communicator {
   /// before. When it returns, nothing touches a buffer of this rank's works any more: call it before an exception frees
   /// them.
   void abort(const std::string& reason);
+  /// The same because `what` of `peer` was waited for in vain, for transfers that are not the communicator's own; says
+  /// what the peer was doing.
+  void end_late(std::string_view what, int peer, Seconds waited);
   [[nodiscard]] bool failed() const;
   [[nodiscard]] std::string failure() const;  ///< "" while all is well
   /// Outlives the communicator; for SignalWatch.
   [[nodiscard]] std::shared_ptr<const FailureState> failure_state() const;
 
+  [[nodiscard]] const CommOptions& options() const;
   [[nodiscard]] CommStatistics statistics() const;
   /// Seconds of the host's steady clock: comparable between ranks of one host.
   [[nodiscard]] Seconds now() const;

@@ -21,7 +21,7 @@ using CudaEvent = CUevent_st*;
   CALL(cudaSetDevice, (int device))                                                            \
   CALL(cudaGetDeviceProperties, (void* properties, int device))                                \
   CALL(cudaDeviceGetAttribute, (int* value, int attribute, int device))                        \
-  CALL(cudaMemGetInfo, (std::size_t * free, std::size_t* total))                               \
+  CALL(cudaMemGetInfo, (std::size_t * free, std::size_t * total))                              \
   CALL(cudaMalloc, (void** memory, std::size_t bytes))                                         \
   CALL(cudaFree, (void* memory))                                                               \
   CALL(cudaHostAlloc, (void** memory, std::size_t bytes, unsigned flags))                      \

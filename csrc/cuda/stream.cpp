@@ -7,7 +7,7 @@ namespace {
 
 constexpr unsigned kEventDisableTiming = 2;
 constexpr unsigned kStreamNonBlocking = 1;
-constexpr int kUrgent = -5;  // clamped by CUDA to the highest there is
+constexpr int kUrgent = -5;      // clamped by CUDA to the highest there is
 constexpr int kCopyDefault = 4;  // the pointers tell where they point to
 
 }  // namespace
@@ -18,6 +18,10 @@ Event::Event(const CudaDevice& device, Timing timing) : device_(&device) {
 }
 
 Event::Event(Event&& other) noexcept : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
+
+void Event::swap(Event& other) noexcept {
+  std::swap(handle_, other.handle_);
+}
 
 Event::~Event() {
   // Whatever failed has been told where it was met; after a sticky error every call fails.

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <optional>
-
 #include "motley/base/units.h"
 #include "motley/cuda/device.h"
 
@@ -16,6 +14,8 @@ class Event {
   ~Event();
   Event(Event&& other) noexcept;
   Event& operator=(Event&&) = delete;
+  /// With one of the same device.
+  void swap(Event& other) noexcept;
 
   /// True before the first record. Throws CudaError what failed on the device before it was passed.
   [[nodiscard]] bool passed() const;

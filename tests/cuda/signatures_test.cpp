@@ -32,10 +32,10 @@ struct Plain<Result(Parameters...)> {
 template <typename Function>
 using PlainFunction = typename Plain<std::remove_pointer_t<Function>>::type;
 
-#define MOTLEY_COMPARE_CUDA(name, parameters)                                             \
+#define MOTLEY_COMPARE_CUDA(name, parameters) \
   static_assert(std::is_same_v<PlainFunction<decltype(&::name)>, PlainFunction<decltype(CudaApi::name)>>, #name);
 MOTLEY_CUDA_CALLS(MOTLEY_COMPARE_CUDA)
-#define MOTLEY_COMPARE_NCCL(name, parameters)                                             \
+#define MOTLEY_COMPARE_NCCL(name, parameters) \
   static_assert(std::is_same_v<PlainFunction<decltype(&::name)>, PlainFunction<decltype(NcclApi::name)>>, #name);
 MOTLEY_NCCL_CALLS(MOTLEY_COMPARE_NCCL)
 

@@ -48,7 +48,8 @@ struct Communicator {
   std::vector<int> out;            // sockets by peer
   std::vector<int> in;
   int listener = -1;
-  std::atomic<int> running{0};
+  std::atomic<int> running{0};  // from the call to the end
+  std::atomic<int> active{0};   // bytes may be moving
   std::mutex sockets;
 
   void stop() {
@@ -241,22 +242,28 @@ void join(const Handle& comm, int port) {
 struct Call {
   Handle comm;
   std::shared_ptr<Queue> queue;
+  int way = 0;  // calls of one way of one communicator are in order
   std::function<void()> body;
 };
 
 thread_local int group_depth = 0;
 thread_local std::vector<Call> group_calls;
 
-/// Calls of a group on one stream go on at once, as those of a group must.
+/// Calls of a group on one stream go on at once, as those of a group must, but for those that go the same way.
 void start(const std::vector<Call>& calls) {
   std::map<Queue*, std::vector<Call>> by_queue;
   for (const Call& call : calls) by_queue[call.queue.get()].push_back(call);
   for (auto& [queue, its] : by_queue) {
     for (const Call& call : its) ++call.comm->running;
     queue->push([its = its] {
+      std::map<std::pair<fakes::Communicator*, int>, std::vector<std::function<void()>>> ways;
+      for (const Call& call : its) ways[{call.comm.get(), call.way}].push_back(call.body);
       std::vector<std::thread> others;
-      for (std::size_t i = 1; i < its.size(); ++i) others.emplace_back(its[i].body);
-      its.front().body();
+      for (const auto& [way, bodies] : ways) {
+        others.emplace_back([&bodies] {
+          for (const auto& body : bodies) body();
+        });
+      }
       for (std::thread& other : others) other.join();
       for (const Call& call : its) --call.comm->running;
     });
@@ -275,7 +282,7 @@ int end_group() {
 }
 
 int add(const char* name, NcclComm handle, CudaStream stream, Operation::Kind kind, const void* data, std::size_t bytes,
-        const std::function<void(const Handle&)>& body) {
+        int way, const std::function<void(const Handle&)>& body) {
   if (const int error = fate(name)) return error;
   const Handle comm = communicator_of(handle, name);
   const std::shared_ptr<Queue> queue = queue_of(stream, name);
@@ -289,11 +296,13 @@ int add(const char* name, NcclComm handle, CudaStream stream, Operation::Kind ki
   const double delay = State::get().value("nccl.delay", comm->device).value_or(0.0);
   const bool hangs = State::get().due("nccl.hang", comm->device).has_value();
   const std::optional<double> async = State::get().due("nccl.async", comm->device);
-  group_calls.push_back({comm, queue, [comm, delay, hangs, async, body] {
+  group_calls.push_back({comm, queue, way, [comm, delay, hangs, async, body] {
                            if (delay > 0.0) usleep(static_cast<useconds_t>(delay * 1e6));
                            if (async) comm->error = static_cast<int>(*async);
                            if (hangs || async) return wait_for_abort(*comm);
+                           ++comm->active;
                            if (!comm->aborted) body(comm);
+                           --comm->active;
                          }});
   return group_depth == 0 ? end_group() : kNcclSuccess;
 }
@@ -392,6 +401,7 @@ int ncclCommAbort(NcclComm comm) {
   const Handle found = communicator_of(comm, "ncclCommAbort");
   if (!found) return kInvalidArgument;
   found->stop();
+  while (found->active > 0) usleep(50);  // buffers may be freed afterwards
   const std::lock_guard lock(library().mutex);
   library().communicators.erase(comm);
   State::get().change([](Counts& counts) { --counts.communicators; });
@@ -419,20 +429,20 @@ int ncclGroupEnd() {
 int ncclSend(const void* data, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream) {
   const std::size_t bytes = count * bytes_of(type);
   const bool lose = State::get().due("nccl.lose", current_device()).has_value();
-  return add("ncclSend", comm, stream, Operation::Kind::Send, data, bytes,
+  return add("ncclSend", comm, stream, Operation::Kind::Send, data, bytes, 2 * peer,
              [=](const Handle& own) { send_to(own, peer, data, bytes, lose); });
 }
 
 int ncclRecv(void* into, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream) {
   const std::size_t bytes = count * bytes_of(type);
-  return add("ncclRecv", comm, stream, Operation::Kind::Receive, into, bytes,
+  return add("ncclRecv", comm, stream, Operation::Kind::Receive, into, bytes, 2 * peer + 1,
              [=](const Handle& own) { receive_from(own, peer, into, bytes); });
 }
 
 int ncclAllReduce(const void* in, void* out, std::size_t count, int type, int operation, NcclComm comm,
                   CudaStream stream) {
   if (type != kNcclFloat || operation != kNcclSum) return kInvalidArgument;
-  return add("ncclAllReduce", comm, stream, Operation::Kind::AllReduce, out, count * sizeof(float),
+  return add("ncclAllReduce", comm, stream, Operation::Kind::AllReduce, out, count * sizeof(float), -1,
              [=](const Handle& own) { all_reduce(own, in, out, count); });
 }
 

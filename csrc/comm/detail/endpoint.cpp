@@ -216,6 +216,15 @@ void Endpoint::peer_finished(int peer) {
   }
 }
 
+void Endpoint::end_late(std::string_view what, int peer, Seconds waited) {
+  std::promise<void> done;
+  post([&] {
+    fail(explain_late(rank_, what, peer, waited, control_->views()));
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
 Seconds Endpoint::last_activity(int peer) const {
   if (peer < 0) return {};
   return {traffic_[static_cast<std::size_t>(peer)].activity.load(std::memory_order_relaxed)};

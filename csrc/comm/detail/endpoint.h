@@ -79,6 +79,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void abort(const std::string& reason);
   /// Ends the run because `work` was waited for in vain.
   void end_late(std::shared_ptr<const WorkState> work, Seconds waited);
+  /// Ends the run because `what` of `peer` was waited for in vain. Returns when the run has failed here.
+  void end_late(std::string_view what, int peer, Seconds waited);
   /// When data last moved between this rank and `peer`; it may lie ahead while an emulated link holds a message.
   [[nodiscard]] Seconds last_activity(int peer) const;
   [[nodiscard]] CommStatistics statistics() const;

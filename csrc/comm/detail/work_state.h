@@ -13,6 +13,7 @@
 #include "motley/base/units.h"
 #include "motley/comm/detail/label.h"
 #include "motley/comm/detail/wire.h"
+#include "motley/comm/transfer.h"
 
 namespace motley {
 
@@ -20,7 +21,7 @@ class Endpoint;
 
 /// What a Work handle shares with the owner thread. Filled in before it is handed to that thread, which alone completes
 /// or fails it.
-struct WorkState : std::enable_shared_from_this<WorkState> {
+struct WorkState final : Transfer, std::enable_shared_from_this<WorkState> {
   enum class Status : int { Pending, Done, Failed };
 
   std::shared_ptr<Endpoint> endpoint;
@@ -43,7 +44,11 @@ struct WorkState : std::enable_shared_from_this<WorkState> {
   [[nodiscard]] Status settled() const { return status.load(std::memory_order_acquire); }
   void complete(Seconds now);
   void fail(const std::string& reason);
-  void wait();
+
+  [[nodiscard]] bool is_done() const override { return settled() != Status::Pending; }
+  void wait() override;
+  [[nodiscard]] Seconds start_time() const override { return started; }
+  [[nodiscard]] Seconds end_time() const override { return finished; }
 
  private:
   void settle(Status outcome);

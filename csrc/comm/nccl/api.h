@@ -35,20 +35,20 @@ struct NcclConfig {
 };
 
 /// Every call of NCCL that Motley makes. All return an ncclResult_t, 0 for success.
-#define MOTLEY_NCCL_CALLS(CALL)                                                                                      \
-  CALL(ncclGetVersion, (int* version))                                                                               \
-  CALL(ncclGetUniqueId, (NcclUniqueId * id))                                                                         \
-  CALL(ncclCommInitRankConfig, (NcclComm * comm, int ranks, NcclUniqueId id, int rank, NcclConfig* config))          \
-  CALL(ncclCommGetAsyncError, (NcclComm comm, int* error))                                                           \
-  CALL(ncclCommFinalize, (NcclComm comm))                                                                            \
-  CALL(ncclCommDestroy, (NcclComm comm))                                                                             \
-  CALL(ncclCommAbort, (NcclComm comm))                                                                               \
-  CALL(ncclGroupStart, ())                                                                                           \
-  CALL(ncclGroupEnd, ())                                                                                             \
-  CALL(ncclSend, (const void* data, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream))        \
-  CALL(ncclRecv, (void* into, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream))              \
-  CALL(ncclAllReduce, (const void* in, void* out, std::size_t count, int type, int operation, NcclComm comm,         \
-                       CudaStream stream))
+#define MOTLEY_NCCL_CALLS(CALL)                                                                               \
+  CALL(ncclGetVersion, (int* version))                                                                        \
+  CALL(ncclGetUniqueId, (NcclUniqueId * id))                                                                  \
+  CALL(ncclCommInitRankConfig, (NcclComm * comm, int ranks, NcclUniqueId id, int rank, NcclConfig* config))   \
+  CALL(ncclCommGetAsyncError, (NcclComm comm, int* error))                                                    \
+  CALL(ncclCommFinalize, (NcclComm comm))                                                                     \
+  CALL(ncclCommDestroy, (NcclComm comm))                                                                      \
+  CALL(ncclCommAbort, (NcclComm comm))                                                                        \
+  CALL(ncclGroupStart, ())                                                                                    \
+  CALL(ncclGroupEnd, ())                                                                                      \
+  CALL(ncclSend, (const void* data, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream)) \
+  CALL(ncclRecv, (void* into, std::size_t count, int type, int peer, NcclComm comm, CudaStream stream))       \
+  CALL(ncclAllReduce,                                                                                         \
+       (const void* in, void* out, std::size_t count, int type, int operation, NcclComm comm, CudaStream stream))
 
 /// The table that every NCCL call of Motley goes through: of the real library, or of a fake in tests.
 struct NcclApi {

@@ -16,12 +16,12 @@ class Communicator;
 
 /// One directed edge between stages, over memory of the rank's device. As with a Channel: first in, first out; both
 /// sides give the same sizes; calls return at once.
-class Edge {
+class FabricEdge {
  public:
-  Edge() = default;
-  virtual ~Edge() = default;
-  Edge(const Edge&) = delete;
-  Edge& operator=(const Edge&) = delete;
+  FabricEdge() = default;
+  virtual ~FabricEdge() = default;
+  FabricEdge(const FabricEdge&) = delete;
+  FabricEdge& operator=(const FabricEdge&) = delete;
 
   /// Parts of one message. What was computed before is in the parts when they leave. Adds one or several works to
   /// `works`; the parts must stay as they are until those are done.
@@ -52,8 +52,8 @@ class Fabric {
   Fabric(const Fabric&) = delete;
   Fabric& operator=(const Fabric&) = delete;
 
-  [[nodiscard]] virtual Edge& to(int peer) = 0;
-  [[nodiscard]] virtual Edge& from(int peer) = 0;
+  [[nodiscard]] virtual FabricEdge& to(int peer) = 0;
+  [[nodiscard]] virtual FabricEdge& from(int peer) = 0;
   /// Of the groups the fabric was made with. Collective as Communicator::group.
   [[nodiscard]] virtual std::unique_ptr<Reduction> reduction(const std::vector<int>& ranks) = 0;
 

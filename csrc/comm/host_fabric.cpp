@@ -6,7 +6,7 @@
 namespace motley {
 namespace {
 
-class HostEdge final : public Edge {
+class HostEdge final : public FabricEdge {
  public:
   explicit HostEdge(Channel& channel) : channel_(channel) {}
 
@@ -44,8 +44,8 @@ class HostFabric final : public Fabric {
     }
   }
 
-  Edge& to(int peer) override { return to_.at(peer); }
-  Edge& from(int peer) override { return from_.at(peer); }
+  FabricEdge& to(int peer) override { return to_.at(peer); }
+  FabricEdge& from(int peer) override { return from_.at(peer); }
   std::unique_ptr<Reduction> reduction(const std::vector<int>& ranks) override {
     return std::make_unique<HostReduction>(communicator_.group(ranks));
   }

@@ -42,7 +42,7 @@ using CudaEvent = CUevent_st*;
 
 /// The table that every CUDA call of Motley goes through: of the real library, or of a fake in tests.
 struct CudaApi {
-#define MOTLEY_CUDA_MEMBER(name, parameters) int(*name) parameters = nullptr;
+#define MOTLEY_CUDA_MEMBER(name, parameters) int(*name) parameters = nullptr;  // NOLINT(bugprone-macro-parentheses)
   MOTLEY_CUDA_CALLS(MOTLEY_CUDA_MEMBER)
 #undef MOTLEY_CUDA_MEMBER
   const char* (*cudaGetErrorString)(int error) = nullptr;

@@ -6,13 +6,13 @@
 namespace motley {
 
 CudaClock::CudaClock(Stream& stream)
-    : base_(stream.device(), Event::Timing::On), next_(stream.device(), Event::Timing::On) {
+    : base_(stream.device(), StreamEvent::Timing::On), next_(stream.device(), StreamEvent::Timing::On) {
   stream.record(base_);
   stream.finish();
   base_time_ = {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
 }
 
-Seconds CudaClock::time_of(const Event& event) const {
+Seconds CudaClock::time_of(const StreamEvent& event) const {
   return base_time_ + event.since(base_);
 }
 

@@ -12,7 +12,7 @@ class CudaClock {
   explicit CudaClock(Stream& stream);
 
   /// Of a timed event that is passed, not long before or after the last winding.
-  [[nodiscard]] Seconds time_of(const Event& event) const;
+  [[nodiscard]] Seconds time_of(const StreamEvent& event) const;
 
   /// Marks the end of what `stream` has so far. passed() tells when it is reached; then wind() counts from there.
   void mark(Stream& stream);
@@ -20,8 +20,8 @@ class CudaClock {
   void wind();
 
  private:
-  Event base_;
-  Event next_;
+  StreamEvent base_;
+  StreamEvent next_;
   Seconds base_time_{};
 };
 

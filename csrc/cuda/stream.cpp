@@ -12,30 +12,31 @@ constexpr int kCopyDefault = 4;  // the pointers tell where they point to
 
 }  // namespace
 
-Event::Event(const CudaDevice& device, Timing timing) : device_(&device) {
+StreamEvent::StreamEvent(const CudaDevice& device, Timing timing) : device_(&device) {
   device.check(device.use().cudaEventCreateWithFlags(&handle_, timing == Timing::On ? 0 : kEventDisableTiming),
                "cudaEventCreateWithFlags");
 }
 
-Event::Event(Event&& other) noexcept : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
+StreamEvent::StreamEvent(StreamEvent&& other) noexcept
+    : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
 
-void Event::swap(Event& other) noexcept {
+void StreamEvent::swap(StreamEvent& other) noexcept {
   std::swap(handle_, other.handle_);
 }
 
-Event::~Event() {
+StreamEvent::~StreamEvent() {
   // Whatever failed has been told where it was met; after a sticky error every call fails.
   if (handle_ != nullptr) (void)device_->api().cudaEventDestroy(handle_);
 }
 
-bool Event::passed() const {
+bool StreamEvent::passed() const {
   const int error = device_->use().cudaEventQuery(handle_);
   if (error == kCudaNotReady) return false;
   device_->check(error, "cudaEventQuery");
   return true;
 }
 
-Seconds Event::since(const Event& start) const {
+Seconds StreamEvent::since(const StreamEvent& start) const {
   float milliseconds = 0.0F;
   device_->check(device_->use().cudaEventElapsedTime(&milliseconds, start.handle_, handle_), "cudaEventElapsedTime");
   return {static_cast<double>(milliseconds) * 1e-3};
@@ -52,11 +53,11 @@ Stream::~Stream() {
   if (handle_ != nullptr) (void)device_->api().cudaStreamDestroy(handle_);
 }
 
-void Stream::record(const Event& event) {
+void Stream::record(const StreamEvent& event) {
   device_->check(device_->use().cudaEventRecord(event.handle(), handle_), "cudaEventRecord");
 }
 
-void Stream::wait(const Event& event) {
+void Stream::wait(const StreamEvent& event) {
   device_->check(device_->use().cudaStreamWaitEvent(handle_, event.handle(), 0), "cudaStreamWaitEvent");
 }
 

@@ -6,21 +6,21 @@
 namespace motley {
 
 /// A point in a stream that others can wait for. Timed ones tell when it was passed.
-class Event {
+class StreamEvent {
  public:
   enum class Timing { Off, On };
 
-  explicit Event(const CudaDevice& device, Timing timing = Timing::Off);
-  ~Event();
-  Event(Event&& other) noexcept;
-  Event& operator=(Event&&) = delete;
+  explicit StreamEvent(const CudaDevice& device, Timing timing = Timing::Off);
+  ~StreamEvent();
+  StreamEvent(StreamEvent&& other) noexcept;
+  StreamEvent& operator=(StreamEvent&&) = delete;
   /// With one of the same device.
-  void swap(Event& other) noexcept;
+  void swap(StreamEvent& other) noexcept;
 
   /// True before the first record. Throws CudaError what failed on the device before it was passed.
   [[nodiscard]] bool passed() const;
   /// From `start` to this one, both timed and passed. A float's 24 bits of milliseconds: 0.1 us within a second.
-  [[nodiscard]] Seconds since(const Event& start) const;
+  [[nodiscard]] Seconds since(const StreamEvent& start) const;
 
   [[nodiscard]] CudaEvent handle() const { return handle_; }
 
@@ -38,9 +38,9 @@ class Stream {
   Stream(Stream&& other) noexcept;
   Stream& operator=(Stream&&) = delete;
 
-  void record(const Event& event);
+  void record(const StreamEvent& event);
   /// What comes next waits until `event`, as it was last recorded, is passed. Does not wait itself.
-  void wait(const Event& event);
+  void wait(const StreamEvent& event);
   /// `bytes` between memory of any two kinds; the host's must be pinned to go on without waiting.
   void copy(void* to, const void* from, std::size_t bytes);
   /// Calls `function` on a thread of CUDA's, which must not call CUDA nor wait for other streams.

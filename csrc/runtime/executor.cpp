@@ -7,6 +7,7 @@
 
 #include "motley/base/error.h"
 #include "motley/comm/abort_on_throw.h"
+#include "motley/comm/nccl/cuda_fabric.h"
 #include "motley/runtime/runnable.h"
 
 namespace motley {
@@ -50,13 +51,13 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
       stages_(std::move(stages)),
       micro_batches_(static_cast<std::size_t>(lowered.micro_batch_count())),
       options_(std::move(options)),
-      pacer_(pacer),
+      host_(options_.device == nullptr ? host_device() : nullptr),
+      device_(options_.device == nullptr ? *host_ : *options_.device),
       timeline_(communicator.rank(), options_.trace),
-      transfers_(communicator, timeline_, pacer_, lowered.stage_count(), lowered.micro_batch_count()),
+      fabric_(make_fabric(lowered, lowered.ranks_of_stage())),
+      compute_(device_, *fabric_, pacer, timeline_),
+      transfers_(compute_, timeline_, lowered.stage_count(), lowered.micro_batch_count()),
       exchange_(communicator, workload) {
-  MOTLEY_CHECK(lowered.rank_count() == communicator.size(), "{} rows for {} ranks", lowered.rank_count(),
-               communicator.size());
-  expect_runnable(lowered);
   const std::vector<std::vector<int>> ranks_of_stage = lowered.ranks_of_stage();
   row_ = lowered.ranks[static_cast<std::size_t>(communicator.rank())];
   for (const Action& action : row_) {
@@ -71,7 +72,7 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
   for (std::size_t s = 0; s < ranks_of_stage.size(); ++s) {
     const std::vector<int>& ranks = ranks_of_stage[s];
     if (ranks.size() > 1 && std::find(ranks.begin(), ranks.end(), communicator.rank()) != ranks.end()) {
-      groups_.emplace(static_cast<int>(s), communicator.group(ranks));
+      groups_.emplace(static_cast<int>(s), fabric_->reduction(ranks));
       exchange_.count(static_cast<int>(s), ranks.front() == communicator.rank());
     }
   }
@@ -81,16 +82,79 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
           return action.op == Op::Backward || action.op == Op::BackwardInput || action.op == Op::OverlapForwardBackward;
         });
   }
+  expect_same_sizes(communicator, message_sizes());
+}
+
+Executor::~Executor() {
+  try {
+    compute_.settle("end");
+  } catch (const std::exception& error) {
+    communicator_.abort(error.what());  // says nothing where the run has failed before
+  }
+  // Before the buffers that it may touch.
+  groups_.clear();
+  fabric_.reset();
+}
+
+std::unique_ptr<Fabric> Executor::make_fabric(const Schedule& lowered,
+                                              const std::vector<std::vector<int>>& ranks_of_stage) {
+  MOTLEY_CHECK(lowered.rank_count() == communicator_.size(), "{} rows for {} ranks", lowered.rank_count(),
+               communicator_.size());
+  expect_runnable(lowered);
+  device_.bind();
+  if (device_.compute() == nullptr) {
+    return host_fabric(communicator_);
+  }
+  std::set<EdgeUse> edges;
+  for (int rank = 0; rank < lowered.rank_count(); ++rank) {
+    for (const Action& action : lowered.ranks[static_cast<std::size_t>(rank)]) {
+      if (is_send(action.op)) {
+        const int peer = peer_of(action, ranks_of_stage);
+        edges.insert({rank, peer, options_.edge_transport ? options_.edge_transport(rank, peer) : "host"});
+      }
+    }
+  }
+  std::vector<GroupUse> groups;
+  for (const std::vector<int>& ranks : ranks_of_stage) {
+    const auto known = std::find_if(groups.begin(), groups.end(), [&](const GroupUse& g) { return g.ranks == ranks; });
+    if (ranks.size() > 1 && known == groups.end()) {
+      groups.push_back({ranks, options_.group_transport ? options_.group_transport(ranks) : "host"});
+    }
+  }
+  return cuda_fabric({communicator_, *device_.compute(), *device_.clock(), options_.nccl}, {edges.begin(), edges.end()},
+                     groups);
+}
+
+MessageSizes Executor::message_sizes() const {
+  MessageSizes sizes;
+  for (std::size_t i = 0; i < row_.size(); ++i) {
+    const Action& action = row_[i];
+    if (peers_[i] < 0) continue;
+    const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
+    const bool forward = action.op == Op::SendForward || action.op == Op::ReceiveForward;
+    const Boundary& boundary = above ? stage(action.stage).output() : stage(action.stage).input();
+    MessageSizes::Message message;
+    for (const TensorSpec& spec : boundary) {
+      if (forward || spec.has_gradient) {
+        message.push_back(crossing_bytes(wire_of(action), spec, rows_of(action).count).value);
+      }
+    }
+    (is_send(action.op) ? sizes.sent : sizes.received)[peers_[i]].push_back(std::move(message));
+  }
+  return sizes;
 }
 
 template <typename Body>
 auto Executor::compute(Op op, std::size_t index, Body&& body) {
   transfers_.reap();  // what has left makes room for what is made now
   communicator_.set_progress(labels_[index]);
-  const Seconds start = communicator_.now();
-  auto result = pacer_.run(std::forward<Body>(body));
-  timeline_.computed(labels_[index], op == Op::Update, start, communicator_.now());
-  return result;
+  return compute_.run(labels_[index], op == Op::Update, std::forward<Body>(body));
+}
+
+void Executor::settle() {
+  compute_.settle("end of the step");
+  transfers_.reap();
+  timeline_.resolve(device_);
 }
 
 Share Executor::share_of(int stage) const {
@@ -117,23 +181,33 @@ Fields Executor::fields_of(const Action& action, const Pass& pass) const {
   const std::int64_t first = action.micro_batch * options_.micro_batch_size + share_of(action.stage).sample_begin;
   const auto samples =
       pass.samples.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows_of(action.stage)));
-  return workload_.data->fetch(here.reads(), pass.split, samples);
+  Fields fields = workload_.data->fetch(here.reads(), pass.split, samples);
+  for (auto& [name, tensor] : fields) {
+    tensor = tensor.to(device_.tensors(), tensor.scalar_type(), /*non_blocking=*/true);
+  }
+  return fields;
+}
+
+Wire Executor::wire_of(const Action& action) const {
+  if (options_.wires.empty()) {
+    return Wire::Float32;
+  }
+  const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
+  return options_.wires.at(static_cast<std::size_t>(action.stage - (above ? 0 : 1)));
+}
+
+Rows Executor::rows_of(const Action& action) const {
+  const bool whole = action.sample_begin == 0 && action.sample_end == 0;
+  return whole
+             ? Rows{0, rows_of(action.stage)}
+             : Rows{action.sample_begin - share_of(action.stage).sample_begin, action.sample_end - action.sample_begin};
 }
 
 Crossing Executor::crossing_of(const Action& action, int peer, const Pass& pass) const {
-  const Share share = share_of(action.stage);
-  const bool whole = action.sample_begin == 0 && action.sample_end == 0;
-  Crossing crossing{peer, {0, rows_of(action.stage)}};
-  if (!whole) {
-    crossing.rows = {action.sample_begin - share.sample_begin, action.sample_end - action.sample_begin};
-  }
-  if (!options_.wires.empty()) {
-    const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
-    const int edge = action.stage - (above ? 0 : 1);
-    crossing.wire = options_.wires.at(static_cast<std::size_t>(edge));
-    const RandomKey key{options_.seed, pass.step, edge, action.micro_batch, 0};
-    crossing.key = key.hash(static_cast<std::uint64_t>(action.sample_begin) << 8U);
-  }
+  Crossing crossing{peer, rows_of(action), wire_of(action)};
+  const bool above = action.op == Op::SendForward || action.op == Op::ReceiveBackward;
+  const RandomKey key{options_.seed, pass.step, action.stage - (above ? 0 : 1), action.micro_batch, 0};
+  crossing.key = key.hash(static_cast<std::uint64_t>(action.sample_begin) << 8U);
   return crossing;
 }
 
@@ -164,19 +238,18 @@ void Executor::recompute(const Action& action, std::size_t index, const Pass& pa
 
 void Executor::reduce(const Action& action, std::size_t index) {
   communicator_.set_progress(labels_[index]);
-  const Seconds start = communicator_.now();
-  std::vector<Work> works;
-  for (const LayerState& layer : stage(action.stage).layers()) {
-    const at::Tensor& gradients = layer.flat_gradients();
-    works.push_back(groups_.at(action.stage)
-                        ->all_reduce_sum_async(
-                            std::span(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel())),
-                            labels_[index]));
-  }
-  for (Work& work : works) {
-    work.wait();
-  }
-  timeline_.waited(labels_[index], start, communicator_.now());
+  Reduction& group = *groups_.at(action.stage);
+  compute_.wait(labels_[index], [&] {
+    std::vector<Work> works;
+    for (const LayerState& layer : stage(action.stage).layers()) {
+      const at::Tensor& gradients = layer.flat_gradients();
+      works.push_back(group.sum(
+          std::span(gradients.mutable_data_ptr<float>(), static_cast<std::size_t>(gradients.numel())), labels_[index]));
+    }
+    for (Work& work : works) {
+      work.wait();
+    }
+  });
 }
 
 void Executor::backward(const Action& action, std::size_t index, const Pass& pass) {
@@ -194,7 +267,9 @@ void Executor::backward(const Action& action, std::size_t index, const Pass& pas
 
 const StepTotals& Executor::totals(const Pass& pass) {
   if (!totals_) {
+    compute_.settle("NORM");  // losses and norms are read
     totals_ = exchange_.run(pass.step, stages_, last_times_, pass.signals, timeline_);
+    transfers_.reap();  // every rank has what was sent to it
   }
   return *totals_;
 }
@@ -274,7 +349,13 @@ void Executor::run(const Pass& pass) {
       (void)totals(pass);  // a rank without a stage takes part, so that every rank knows loss and failure
     }
     transfers_.finish();
+    if (!pass.training) {
+      compute_.settle("evaluation");
+    }
   });
+  if (timeline_.is_passed(device_)) {
+    timeline_.resolve(device_);
+  }
   communicator_.set_progress("between steps");
 }
 
@@ -297,7 +378,7 @@ Fields Executor::evaluate(Split split, std::span<const std::int64_t> samples) {
   }
   Fields outputs;
   for (const auto& [name, tensors] : parts) {
-    outputs[name] = at::cat(tensors);
+    outputs[name] = at::cat(tensors).to(at::kCPU);
   }
   for (const auto& [index, stage] : stages_) {
     (void)stage->take_loss();  // else the next training step would count it

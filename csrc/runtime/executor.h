@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,8 +11,13 @@
 #include <vector>
 
 #include "motley/comm/communicator.h"
+#include "motley/comm/fabric.h"
+#include "motley/comm/nccl/api.h"
+#include "motley/device/device.h"
 #include "motley/device/pacing.h"
 #include "motley/record/trace.h"
+#include "motley/runtime/compute.h"
+#include "motley/runtime/message_sizes.h"
 #include "motley/runtime/step_exchange.h"
 #include "motley/runtime/timeline.h"
 #include "motley/runtime/transfers.h"
@@ -34,10 +40,16 @@ struct StepResult {
 struct ExecutorOptions {
   std::uint64_t seed = 1;
   std::int64_t micro_batch_size = 1;
-  Shares shares = {};            ///< as the schedule was lowered with; empty: every stage has one rank
-  std::vector<Wire> wires = {};  ///< of the edge behind each stage; empty: as it is
-  OptimizerOptions optimizer;    ///< for the clip
-  bool trace = false;            ///< keep events of the last step
+  Shares shares = {};               ///< as the schedule was lowered with; empty: every stage has one rank
+  std::vector<Wire> wires = {};     ///< of the edge behind each stage; empty: as it is
+  OptimizerOptions optimizer;       ///< for the clip
+  bool trace = false;               ///< keep events of the last step
+  ComputeDevice* device = nullptr;  ///< where the stages are; null: the host
+  const NcclApi* nccl = nullptr;
+  /// How the edge between two ranks crosses and how a group sums, "nccl" or "host": the same answers on every rank. Not
+  /// asked where a device is the host. Empty: "host".
+  std::function<std::string(int from, int to)> edge_transport = {};
+  std::function<std::string(const std::vector<int>& ranks)> group_transport = {};
 };
 
 /// Interprets a rank's row of a lowered schedule. No schedule logic lives here: what the row says, in its order.
@@ -51,6 +63,9 @@ class Executor {
   /// outlive the executor. Throws InputError naming the action when the schedule cannot be run (see expect_runnable).
   Executor(Communicator& communicator, const Workload& workload, std::map<int, Stage*> stages, const Schedule& lowered,
            ExecutorOptions options, Pacer pacer);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
 
   /// One training iteration over `samples` (size: micro-batches x micro-batch size). Collective over the communicator's
   /// world. Throws CommError, or Fault when loss or gradients are not finite: no parameter of any rank has changed
@@ -60,6 +75,10 @@ class Executor {
   /// Forward only over `samples` of `split`, with a schedule of forwards. Returns the named outputs of the last stage's
   /// layers, one row per sample, on the rank that has it; nothing elsewhere.
   Fields evaluate(Split split, std::span<const std::int64_t> samples);
+
+  /// Returns when the device is through with the last step. On a CUDA device its last actions' times are known only
+  /// then; without it they count in the step after.
+  void settle();
 
   /// Times and sends of the last step of this rank, and its events when traced.
   [[nodiscard]] const RankTimes& times() const { return timeline_.times(); }
@@ -86,7 +105,12 @@ class Executor {
   void backward(const Action& action, std::size_t index, const Pass& pass);
   /// Loss and norm, on first use: several stages of this rank share one exchange.
   const StepTotals& totals(const Pass& pass);
-  /// Runs `body` at the emulated speed and books its time.
+  [[nodiscard]] std::unique_ptr<Fabric> make_fabric(const Schedule& lowered,
+                                                    const std::vector<std::vector<int>>& ranks_of_stage);
+  [[nodiscard]] MessageSizes message_sizes() const;
+  [[nodiscard]] Wire wire_of(const Action& action) const;
+  [[nodiscard]] Rows rows_of(const Action& action) const;
+  /// Runs `body` on the device and books its time.
   template <typename Body>
   auto compute(Op op, std::size_t index, Body&& body);
   [[nodiscard]] Stage& stage(int index) const { return *stages_.at(index); }
@@ -105,11 +129,14 @@ class Executor {
   std::size_t micro_batches_;
   bool trains_ = false;  // some rank's row has a backward pass
   ExecutorOptions options_;
-  Pacer pacer_;
-  std::set<int> recomputed_;                      // stages of which F keeps the input alone
-  std::map<int, std::unique_ptr<Group>> groups_;  // ranks that replicate a stage of this one
+  std::set<int> recomputed_;  // stages of which F keeps the input alone
 
+  std::unique_ptr<ComputeDevice> host_;  // where no other device is given
+  ComputeDevice& device_;
   Timeline timeline_;
+  std::unique_ptr<Fabric> fabric_;
+  std::map<int, std::unique_ptr<Reduction>> groups_;  // ranks that replicate a stage of this one
+  Compute compute_;
   Transfers transfers_;
   StepExchange exchange_;
   std::optional<StepTotals> totals_;  // of this step, once known

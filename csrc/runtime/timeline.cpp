@@ -21,21 +21,64 @@ void Timeline::begin_step() {
   times_ = {};
   sends_.clear();
   events_.clear();
+  for (Span& span : spans_) {
+    span.event = events_.size();
+    if (trace_) {
+      events_.push_back(event_of(span.kind, *span.label, {}, {}));
+    }
+  }
   link_free_.assign(link_free_.size(), {});
 }
 
-void Timeline::computed(const std::string& label, bool update, Seconds start, Seconds end) {
-  times_.busy += end - start;
-  if (trace_) {
-    events_.push_back({label, update ? "update" : "compute", "measured", lane_, start, end});
+TraceEvent Timeline::event_of(Kind kind, const std::string& label, Seconds start, Seconds end) const {
+  switch (kind) {
+    case Kind::Wait:
+      return {"wait " + label, "wait", "measured", lane_, start, end};
+    case Kind::Update:
+      return {label, "update", "measured", lane_, start, end};
+    default:
+      return {label, "compute", "measured", lane_, start, end};
   }
+}
+
+void Timeline::add(Kind kind, const std::string& label, ComputeDevice::Stamp start, ComputeDevice::Stamp end) {
+  spans_.push_back({kind, &label, start, end, events_.size()});
+  if (trace_) {
+    events_.push_back(event_of(kind, label, {}, {}));
+  }
+}
+
+void Timeline::computed(const std::string& label, bool update, ComputeDevice::Stamp start, ComputeDevice::Stamp end) {
+  add(update ? Kind::Update : Kind::Compute, label, start, end);
+}
+
+void Timeline::waited(const std::string& label, ComputeDevice::Stamp start, ComputeDevice::Stamp end) {
+  add(Kind::Wait, label, start, end);
 }
 
 void Timeline::waited(const std::string& label, Seconds start, Seconds end) {
   times_.waiting += end - start;
   if (trace_) {
-    events_.push_back({"wait " + label, "wait", "measured", lane_, start, end});
+    events_.push_back(event_of(Kind::Wait, label, start, end));
   }
+}
+
+bool Timeline::is_passed(ComputeDevice& device) const {
+  return spans_.empty() || device.passed() > spans_.back().end;
+}
+
+void Timeline::resolve(ComputeDevice& device) {
+  for (const Span& span : spans_) {
+    const Seconds start = device.time_of(span.start);
+    const Seconds end = device.time_of(span.end);
+    (span.kind == Kind::Wait ? times_.waiting : times_.busy) += end - start;
+    if (trace_) {
+      events_[span.event].start = start;
+      events_[span.event].end = end;
+    }
+  }
+  spans_.clear();
+  device.forget_stamps();
 }
 
 void Timeline::sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end) {

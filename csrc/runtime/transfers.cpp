@@ -25,10 +25,9 @@ at::Tensor rows_of(const at::Tensor& tensor, const Rows& rows) {
 
 }  // namespace
 
-Transfers::Transfers(Communicator& communicator, Timeline& timeline, Pacer& pacer, int stages, int micro_batches)
-    : communicator_(communicator),
+Transfers::Transfers(Compute& compute, Timeline& timeline, int stages, int micro_batches)
+    : compute_(compute),
       timeline_(timeline),
-      pacer_(pacer),
       micro_batches_(micro_batches),
       slots_(2 * static_cast<std::size_t>(stages) * static_cast<std::size_t>(micro_batches)) {}
 
@@ -74,10 +73,9 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
       message.tensors.push_back(rows);
       continue;
     }
-    const Seconds start = communicator_.now();
     const bool gradient = what.pass == Handover::Pass::Backward;
-    message.tensors.push_back(pacer_.run([&] { return encode(crossing.wire, rows, gradient, crossing.key + i); }));
-    timeline_.computed(label, false, start, communicator_.now());
+    message.tensors.push_back(
+        compute_.run(label, false, [&] { return encode(crossing.wire, rows, gradient, crossing.key + i); }));
   }
   made.rows_left -= crossing.rows.count;
   if (made.rows_left == 0) {
@@ -85,9 +83,11 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
     empty(made);
   }
   message.works.reserve(message.tensors.size());
+  out_.clear();
   for (const at::Tensor& tensor : message.tensors) {
-    message.works.push_back(communicator_.to(crossing.peer).send(bytes_of(tensor), label));
+    out_.emplace_back(bytes_of(tensor));
   }
+  compute_.fabric().to(crossing.peer).send(out_, label, message.works);
 }
 
 void Transfers::receive(const Handover& what, const Crossing& crossing, const Boundary& boundary, std::int64_t samples,
@@ -104,13 +104,15 @@ void Transfers::receive(const Handover& what, const Crossing& crossing, const Bo
       }
       c10::SmallVector<std::int64_t, 6> shape{samples};
       shape.append(spec.shape.begin(), spec.shape.end());
-      here.tensors.push_back(at::empty(shape, at::TensorOptions().dtype(scalar_type(spec.dtype))));
+      here.tensors.push_back(
+          at::empty(shape, at::TensorOptions().dtype(scalar_type(spec.dtype)).device(compute_.device().tensors())));
     }
   }
   MOTLEY_CHECK(here.state == Slot::State::Arriving && crossing.rows.count <= here.rows_left, "{}: posted twice", label);
   here.rows_left -= crossing.rows.count;
   here.label = &label;
   here.works.reserve(here.tensors.size());
+  in_.clear();
   for (const at::Tensor& tensor : here.tensors) {
     at::Tensor into = rows_of(tensor, crossing.rows);
     if (is_encoded(crossing.wire, into)) {
@@ -118,8 +120,9 @@ void Transfers::receive(const Handover& what, const Crossing& crossing, const Bo
       here.encoded.push_back({crossing.wire, bytes, std::move(into)});
       into = bytes;
     }
-    here.works.push_back(communicator_.from(crossing.peer).receive(bytes_of(into), label));
+    in_.push_back(bytes_of(into));
   }
+  compute_.fabric().from(crossing.peer).receive(in_, label, here.works);
 }
 
 TensorList Transfers::take(const Handover& what, const std::string& consumer) {
@@ -130,9 +133,7 @@ TensorList Transfers::take(const Handover& what, const std::string& consumer) {
     MOTLEY_CHECK(here.rows_left == 0, "{}: {} rows of its input are not posted", consumer, here.rows_left);
     wait(here.works, *here.label);
     for (const Encoded& part : here.encoded) {
-      const Seconds start = communicator_.now();
-      pacer_.run([&] { decode(part.wire, part.bytes, part.rows); });
-      timeline_.computed(*here.label, false, start, communicator_.now());
+      compute_.run(*here.label, false, [&] { decode(part.wire, part.bytes, part.rows); });
     }
   }
   TensorList tensors = std::exchange(here.tensors, {});
@@ -141,13 +142,15 @@ TensorList Transfers::take(const Handover& what, const std::string& consumer) {
 }
 
 void Transfers::wait(std::vector<Work>& works, const std::string& label) {
-  const bool was_done = done(works);
-  const Seconds start = was_done ? Seconds{} : communicator_.now();
-  for (Work& work : works) {
-    work.wait();
-  }
-  if (!was_done) {
-    timeline_.waited(label, start, communicator_.now());
+  const auto wait_for_all = [&] {
+    for (Work& work : works) {
+      work.wait();
+    }
+  };
+  if (done(works)) {
+    wait_for_all();  // throws what failed them, and on a device orders what comes next
+  } else {
+    compute_.wait(label, wait_for_all);
   }
 }
 
@@ -163,11 +166,14 @@ void Transfers::book(const Leaving& message) {
 }
 
 void Transfers::reap() {
+  compute_.fabric().progress();
   std::size_t kept = 0;
   for (std::size_t i = 0; i < leaving_count_; ++i) {
     Leaving& message = leaving_[i];
     if (done(message.works)) {
-      wait(message.works, *message.label);  // throws what failed it
+      for (Work& work : message.works) {
+        work.wait();  // throws what failed it
+      }
       book(message);
       message.tensors.clear();
       message.works.clear();

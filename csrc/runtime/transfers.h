@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "motley/comm/communicator.h"
-#include "motley/device/pacing.h"
+#include "motley/comm/work.h"
+#include "motley/runtime/compute.h"
 #include "motley/runtime/timeline.h"
 #include "motley/stage/wire.h"
 #include "motley/workloads/layer.h"
@@ -35,14 +35,14 @@ struct Crossing {
 
 /// Tensors between stages: made here, on their way out, on their way in.
 ///
-/// Owns every buffer that the communicator may touch, from before it is posted until its work is done. To be destroyed
-/// only when nothing is under way: after finish(), or after the communicator was aborted. Labels must outlive the
-/// transfers and name the action. In a steady state it allocates nothing but the tensors it hands over.
+/// Owns every buffer that the fabric may touch, from before it is posted until its work is done. To be destroyed only
+/// when nothing is under way: after the fabric. Labels must outlive the transfers and name the action. In a steady
+/// state it allocates nothing but the tensors it hands over.
 class Transfers {
  public:
   /// For hand-overs of `stages` stages (all of the pipeline's) and `micro_batches` micro-batches. What is encoded and
-  /// decoded takes the time of the emulated device.
-  Transfers(Communicator& communicator, Timeline& timeline, Pacer& pacer, int stages, int micro_batches);
+  /// decoded takes the time of the device.
+  Transfers(Compute& compute, Timeline& timeline, int stages, int micro_batches);
 
   /// Keeps what a stage of this rank made of `rows` samples until send() or take().
   void put(const Handover& what, std::int64_t rows, TensorList tensors);
@@ -61,7 +61,7 @@ class Transfers {
   /// Frees the buffers of sends that are done. Does not wait.
   void reap();
 
-  /// Waits until all sends are done. InternalError when something was made or received that nobody took.
+  /// Waits for all sends: their buffers may go. InternalError when something was made or received that nobody took.
   void finish();
 
  private:
@@ -94,10 +94,11 @@ class Transfers {
   void wait(std::vector<Work>& works, const std::string& label);
   void book(const Leaving& message);
 
-  Communicator& communicator_;
+  Compute& compute_;
   Timeline& timeline_;
-  Pacer& pacer_;
   int micro_batches_;
+  std::vector<std::span<const std::byte>> out_;  // parts of a message
+  std::vector<std::span<std::byte>> in_;
   std::vector<Slot> slots_;       // [stage, micro-batch, pass]
   int filled_ = 0;                // slots that are not empty
   std::vector<Leaving> leaving_;  // the first leaving_count_, in the order of sending; the others keep their memory

@@ -22,10 +22,24 @@ bool is_encoded(Wire wire, const at::Tensor& tensor) {
   return wire != Wire::Float32 && tensor.scalar_type() == at::kFloat;
 }
 
+namespace {
+
+std::int64_t encoded_bytes(Wire wire, std::int64_t count) {
+  const auto values = static_cast<std::size_t>(count);
+  return static_cast<std::int64_t>(wire == Wire::Int8 ? kernels::encoded_bytes(values)
+                                                      : values * sizeof(std::uint16_t));
+}
+
+}  // namespace
+
 at::Tensor room_for_encoded(Wire wire, const at::Tensor& tensor) {
-  const auto count = static_cast<std::size_t>(tensor.numel());
-  const std::size_t bytes = wire == Wire::Int8 ? kernels::encoded_bytes(count) : count * sizeof(std::uint16_t);
-  return at::empty({static_cast<std::int64_t>(bytes)}, at::TensorOptions().dtype(at::kByte));
+  return at::empty({encoded_bytes(wire, tensor.numel())}, tensor.options().dtype(at::kByte));
+}
+
+Bytes crossing_bytes(Wire wire, const TensorSpec& spec, std::int64_t samples) {
+  const Bytes plain = spec.bytes(samples);
+  if (wire == Wire::Float32 || spec.dtype != DType::Float32) return plain;
+  return Bytes{encoded_bytes(wire, plain.value / static_cast<std::int64_t>(sizeof(float)))};
 }
 
 at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key) {

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <string>
 
+#include "motley/base/tensor_spec.h"
+#include "motley/base/units.h"
+
 namespace motley {
 
 /// How the float32 tensors of an edge cross: plan/wire.h has their bytes. Tensors of other types cross as they are.
@@ -15,6 +18,9 @@ enum class Wire : std::uint8_t { Float32, BFloat16, Int8 };
 
 /// Whether a tensor crosses encoded.
 [[nodiscard]] bool is_encoded(Wire wire, const at::Tensor& tensor);
+
+/// Bytes of `samples` rows of a tensor as it crosses.
+[[nodiscard]] Bytes crossing_bytes(Wire wire, const TensorSpec& spec, std::int64_t samples);
 
 /// What a contiguous float32 tensor crosses as, a list of bytes. bfloat16 rounds to nearest; int8 codes too, or, where
 /// `stochastic`, up or down by chance so that the mean is exact: gradients add up over micro-batches. What is drawn

@@ -4,7 +4,7 @@
 #ifdef MOTLEY_HAS_CUDA_HEADERS
 
 // Functions of these names that C++ adds to the header would hide the ones that are exported.
-#define __CUDA_RUNTIME_H__
+#define __CUDA_RUNTIME_H__  // NOLINT(bugprone-reserved-identifier)
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -27,10 +27,10 @@ struct Plain {
 };
 template <typename Result, typename... Parameters>
 struct Plain<Result(Parameters...)> {
-  using type = typename Plain<Result>::type(typename Plain<Parameters>::type...);
+  using type = Plain<Result>::type(typename Plain<Parameters>::type...);
 };
 template <typename Function>
-using PlainFunction = typename Plain<std::remove_pointer_t<Function>>::type;
+using PlainFunction = Plain<std::remove_pointer_t<Function>>::type;
 
 #define MOTLEY_COMPARE_CUDA(name, parameters) \
   static_assert(std::is_same_v<PlainFunction<decltype(&::name)>, PlainFunction<decltype(CudaApi::name)>>, #name);

@@ -37,8 +37,8 @@ TEST_F(Streams, WorkOfAStreamIsInOrderAndThatOfOthersIsNot) {
   Stream held(device);
   Stream other(device);
   std::atomic<bool> go{false};
-  const Event behind(device);
-  const Event beside(device);
+  const StreamEvent behind(device);
+  const StreamEvent beside(device);
   EXPECT_TRUE(behind.passed());  // never recorded
   held.call(&wait_until_set, &go);
   held.record(behind);
@@ -57,7 +57,7 @@ TEST_F(Streams, AWaitTakesTheRecordThatIsThereWhenItIsAskedFor) {
   Stream from(device);
   Stream to(device);
   std::atomic<bool> go{false};
-  const Event event(device);
+  const StreamEvent event(device);
   from.record(event);
   to.wait(event);  // of the first record alone
   from.call(&wait_until_set, &go);
@@ -97,8 +97,8 @@ TEST_F(Streams, CopiesAreInOrderWithTheRest) {
 TEST_F(Streams, TimedEventsTellWhatWasBetweenThem) {
   const CudaDevice device(fakes::cuda(), 0);
   Stream stream(device);
-  const Event start(device, Event::Timing::On);
-  const Event end(device, Event::Timing::On);
+  const StreamEvent start(device, StreamEvent::Timing::On);
+  const StreamEvent end(device, StreamEvent::Timing::On);
   stream.record(start);
   stream.call([](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }, nullptr);
   stream.record(end);
@@ -112,7 +112,7 @@ TEST_F(Streams, ErrorsNameTheCallAndStayOnTheDevice) {
   const CudaDevice healthy(fakes::cuda(), 1);
   {
     Stream stream(device);
-    const Event event(device);
+    const StreamEvent event(device);
     stream.record(event);
     stream.record(event);
     for (int i = 0; i < 2; ++i) {
@@ -133,8 +133,8 @@ TEST_F(Streams, MoveWithTheirHandles) {
   const CudaDevice device(fakes::cuda(), 0);
   Stream first(device);
   Stream stream = std::move(first);
-  Event one(device);
-  const Event event = std::move(one);
+  StreamEvent one(device);
+  const StreamEvent event = std::move(one);
   stream.record(event);
   stream.finish();
   EXPECT_TRUE(event.passed());

@@ -166,6 +166,7 @@ void all_reduce(const Handle& comm, const void* in, void* out, std::size_t count
 
 int listen_on_loopback(int& port) {
   const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  if (socket < 0) return -1;
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -180,6 +181,7 @@ int listen_on_loopback(int& port) {
 
 int connect_to(int port, const Hello& hello) {
   const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  if (socket < 0) return -1;
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

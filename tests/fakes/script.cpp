@@ -8,7 +8,7 @@ namespace {
 
 int rank_of_this_process() {
   const char* const rank = std::getenv("OMPI_COMM_WORLD_RANK");
-  return rank == nullptr ? 0 : std::atoi(rank);
+  return rank == nullptr ? 0 : std::stoi(rank);
 }
 
 }  // namespace

@@ -123,6 +123,10 @@ Outcome train(Communicator& communicator, const Workload& workload, const std::v
   ExecutorOptions for_executor = executor_options(options.trace);
   for_executor.shares = options.shares;
   for_executor.wires = options.wires;
+  for_executor.device = options.device;
+  for_executor.nccl = options.nccl;
+  for_executor.edge_transport = options.edge_transport;
+  for_executor.group_transport = [&](const std::vector<int>&) { return options.group_transport; };
   Executor executor(communicator, workload, stages.view(), lowered, for_executor, Pacer());
   Outcome outcome;
   for (int step = 0; step < steps; ++step) {

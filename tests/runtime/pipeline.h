@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -60,6 +61,10 @@ struct RunOptions {
   bool trace = false;
   Shares shares = {};  ///< of a replicated schedule
   std::vector<Wire> wires = {};
+  ComputeDevice* device = nullptr;  ///< null: the host
+  const NcclApi* nccl = nullptr;
+  std::function<std::string(int from, int to)> edge_transport = {};
+  std::string group_transport = "host";
 };
 
 [[nodiscard]] ExecutorOptions executor_options(bool trace = false);

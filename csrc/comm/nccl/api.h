@@ -52,7 +52,7 @@ struct NcclConfig {
 
 /// The table that every NCCL call of Motley goes through: of the real library, or of a fake in tests.
 struct NcclApi {
-#define MOTLEY_NCCL_MEMBER(name, parameters) int(*name) parameters = nullptr;
+#define MOTLEY_NCCL_MEMBER(name, parameters) int(*name) parameters = nullptr;  // NOLINT(bugprone-macro-parentheses)
   MOTLEY_NCCL_CALLS(MOTLEY_NCCL_MEMBER)
 #undef MOTLEY_NCCL_MEMBER
   const char* (*ncclGetErrorString)(int error) = nullptr;

@@ -77,8 +77,8 @@ class CudaFabric final : public Fabric {
     if (parts_.host.failed()) abort();
   }
 
-  Edge& to(int peer) override { return edge(to_, peer, "to"); }
-  Edge& from(int peer) override { return edge(from_, peer, "from"); }
+  FabricEdge& to(int peer) override { return edge(to_, peer, "to"); }
+  FabricEdge& from(int peer) override { return edge(from_, peer, "from"); }
 
   std::unique_ptr<Reduction> reduction(const std::vector<int>& ranks) override {
     const auto made = reductions_.find(ranks);
@@ -111,7 +111,7 @@ class CudaFabric final : public Fabric {
     std::shared_ptr<Reduction> made_;
   };
 
-  static Edge& edge(const std::map<int, Edge*>& edges, int peer, std::string_view direction) {
+  static FabricEdge& edge(const std::map<int, FabricEdge*>& edges, int peer, std::string_view direction) {
     const auto found = edges.find(peer);
     MOTLEY_CHECK(found != edges.end(), "an edge {} rank {} that was not named", direction, peer);
     return *found->second;
@@ -124,7 +124,7 @@ class CudaFabric final : public Fabric {
     if (use.from != rank && use.to != rank) return;
     const bool sends = use.from == rank;
     const int peer = sends ? use.to : use.from;
-    std::map<int, Edge*>& edges = sends ? to_ : from_;
+    std::map<int, FabricEdge*>& edges = sends ? to_ : from_;
     MOTLEY_CHECK(!edges.contains(peer), "two edges from rank {} to rank {}", use.from, use.to);
     if (use.transport == "nccl") {
       MOTLEY_CHECK(parts_.nccl != nullptr, "an NCCL edge without NCCL");
@@ -236,9 +236,9 @@ class CudaFabric final : public Fabric {
 
   CudaFabricParts parts_;
   DeviceOrder order_;
-  std::vector<std::unique_ptr<Edge>> owned_;
-  std::map<int, Edge*> to_;
-  std::map<int, Edge*> from_;
+  std::vector<std::unique_ptr<FabricEdge>> owned_;
+  std::map<int, FabricEdge*> to_;
+  std::map<int, FabricEdge*> from_;
   std::vector<NcclEdge*> nccl_edges_;
   std::vector<NcclReduction*> nccl_reductions_;
   std::map<std::vector<int>, std::shared_ptr<Reduction>> reductions_;

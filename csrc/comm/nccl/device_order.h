@@ -36,8 +36,8 @@ class DeviceTransfer : public Transfer {
   explicit DeviceTransfer(DeviceOrder& order)
       : order_(order),
         ready_(order.compute.device()),
-        begun_(order.compute.device(), Event::Timing::On),
-        ended_(order.compute.device(), Event::Timing::On) {}
+        begun_(order.compute.device(), StreamEvent::Timing::On),
+        ended_(order.compute.device(), StreamEvent::Timing::On) {}
 
   /// Fresh, `stream` behind what was computed so far.
   void begin(std::string_view label, int peer, Stream& stream) {
@@ -69,9 +69,9 @@ class DeviceTransfer : public Transfer {
 
  protected:
   DeviceOrder& order_;
-  Event ready_;
-  Event begun_;
-  Event ended_;
+  StreamEvent ready_;
+  StreamEvent begun_;
+  StreamEvent ended_;
   std::string label_;
   int peer_ = -1;
   std::uint64_t number_ = 0;

@@ -57,18 +57,21 @@ NcclCommunicator::NcclCommunicator(const NcclSite& site, std::string name, const
 NcclCommunicator::~NcclCommunicator() {
   if (comm_ == nullptr) return;
   try {
-    if (!site_.host.failed()) {
-      site_.device.use();
-      const int error = site_.api.ncclCommFinalize(comm_);
-      if (error != kNcclSuccess && error != kNcclInProgress) fail("ending", error);
-      poll("ending");
-      (void)site_.api.ncclCommDestroy(comm_);
-      return;
-    }
+    if (!site_.host.failed()) end_in_order();
   } catch (const std::exception&) {
-    // The run has failed by now, which is told where it is waited for.
+    abort();  // the run has failed by now, which is told where it is waited for
   }
   abort();
+}
+
+void NcclCommunicator::end_in_order() {
+  site_.device.use();
+  const int error = site_.api.ncclCommFinalize(comm_);
+  if (error != kNcclSuccess && error != kNcclInProgress) fail("ending", error);
+  poll("ending");
+  const std::lock_guard lock(mutex_);
+  (void)site_.api.ncclCommDestroy(comm_);
+  comm_ = nullptr;
 }
 
 int NcclCommunicator::state() {
@@ -128,7 +131,7 @@ void NcclCommunicator::check() {
   try {
     fail("watched", now);
   } catch (const CommError&) {
-    // Whoever waits throws it.
+    abort();  // whoever waits throws it
   }
 }
 

@@ -53,6 +53,7 @@ class NcclCommunicator {
   [[nodiscard]] const std::string& name() const { return name_; }
 
  private:
+  void end_in_order();
   /// Until the last call is through.
   void poll(std::string_view what);
   /// Ends the run because of an error, or of what ended it before.

@@ -9,7 +9,7 @@ namespace motley {
 /// An edge over NCCL: a communicator of two ranks and a stream of its own, so that it waits for no other edge. Parts of
 /// a message are one group. Messages of an edge are in one stream, so that no more than one of its receives, which are
 /// kernels that spin, is on the device at a time.
-class NcclEdge final : public Edge, public Watched {
+class NcclEdge final : public FabricEdge, public Watched {
  public:
   /// Collective over both ends. `sends`: this rank is the edge's beginning.
   NcclEdge(const NcclSite& site, DeviceOrder& order, int peer, bool sends);

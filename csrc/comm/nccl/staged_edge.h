@@ -42,7 +42,7 @@ class StagedTransfer final : public DeviceTransfer {
 
 /// An edge by way of the host, for devices that NCCL does not connect, or not as fast. The device copies to and from
 /// pinned memory in a stream of the edge; a callback at the end of that copy posts the message.
-class StagedEdge final : public Edge, public Watched {
+class StagedEdge final : public FabricEdge, public Watched {
  public:
   StagedEdge(DeviceOrder& order, int peer, bool sends);
   /// Waits for the stream, which waits for nothing but the computing before it.

@@ -1,0 +1,147 @@
+#include "motley/device/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/AllocatorConfig.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+
+#include <chrono>
+#include <vector>
+
+#include "motley/base/error.h"
+
+namespace motley {
+namespace {
+
+ComputeDevice::Memory counted(const std::optional<HostMemory>& memory) {
+  if (!memory) return {};
+  const HostMemoryCounts counts = memory->counts();
+  return {counts.live, counts.peak};
+}
+
+class Host final : public ComputeDevice {
+ public:
+  explicit Host(std::optional<HostMemory> memory) : memory_(memory) {}
+
+  std::string type() const override { return "cpu"; }
+  c10::Device tensors() const override { return c10::Device(c10::kCPU); }
+  void bind() override {}
+  Stamp stamp() override {
+    stamps_.push_back({std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()});
+    return static_cast<Stamp>(stamps_.size()) - 1;
+  }
+  Seconds time_of(Stamp stamp) const override { return stamps_.at(static_cast<std::size_t>(stamp)); }
+  std::int64_t passed() override { return static_cast<std::int64_t>(stamps_.size()); }
+  void forget_stamps() override { stamps_.clear(); }
+  void finish() override {}
+  Memory memory() const override { return counted(memory_); }
+  void reset_peak() override {
+    if (memory_) memory_->reset_peak();
+  }
+
+ private:
+  std::optional<HostMemory> memory_;
+  std::vector<Seconds> stamps_;
+};
+
+/// LibTorch registers its CUDA part when the library is loaded; the build needs neither it nor CUDA.
+void load_torch_cuda() {
+  if (at::hasCUDA()) return;
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    throw InputError::of(
+        "device cuda: LibTorch's libtorch_cuda.so could not be loaded ({}); scripts/setup --cuda installs it", dlerror());
+  }
+  if (!at::hasCUDA()) {
+    throw InputError("device cuda: this LibTorch has no CUDA");
+  }
+}
+
+class Cuda final : public ComputeDevice {
+ public:
+  Cuda(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory)
+      : device_(device), memory_(memory), compute_(device), clock_(compute_) {
+    if (device.is_fake()) return;
+    load_torch_cuda();
+    const double fraction =
+        static_cast<double>(cap.value) / static_cast<double>(device.properties().memory.value);
+    if (fraction < 1.0) {
+      c10::CachingAllocator::setAllocatorSettings(fmt::format("per_process_memory_fraction:{:.6f}", fraction));
+    }
+    bind();
+  }
+
+  std::string type() const override { return device_.properties().text(); }
+
+  c10::Device tensors() const override {
+    return device_.is_fake() ? c10::Device(c10::kCPU)
+                             : c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device_.index()));
+  }
+
+  void bind() override {
+    if (device_.is_fake()) return;
+    const c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+    guard.setDevice(tensors());
+    // LibTorch names a stream that is not its own by its address (getStreamFromExternal).
+    const auto id = static_cast<c10::StreamId>(reinterpret_cast<std::intptr_t>(compute_.handle()));
+    guard.exchangeStream(c10::Stream(c10::Stream::UNSAFE, tensors(), id));
+  }
+
+  Stamp stamp() override {
+    if (used_ == events_.size()) events_.emplace_back(device_, StreamEvent::Timing::On);
+    compute_.record(events_[used_]);
+    return static_cast<Stamp>(used_++);
+  }
+
+  Seconds time_of(Stamp stamp) const override { return clock_.time_of(events_.at(static_cast<std::size_t>(stamp))); }
+
+  std::int64_t passed() override {
+    while (passed_ < used_ && events_[passed_].passed()) ++passed_;
+    return static_cast<std::int64_t>(passed_);
+  }
+
+  void forget_stamps() override {
+    used_ = 0;
+    passed_ = 0;
+  }
+
+  void finish() override { compute_.finish(); }
+  Stream* compute() override { return &compute_; }
+  CudaClock* clock() override { return &clock_; }
+
+  Memory memory() const override {
+    if (device_.is_fake()) return counted(memory_);
+    const auto stats = c10::getDeviceAllocator(c10::kCUDA)->getDeviceStats(tensors().index());
+    const auto& bytes = stats.requested_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+    return {Bytes{bytes.current}, Bytes{bytes.peak}};
+  }
+
+  void reset_peak() override {
+    if (!device_.is_fake()) {
+      c10::getDeviceAllocator(c10::kCUDA)->resetPeakStats(tensors().index());
+    } else if (memory_) {
+      memory_->reset_peak();
+    }
+  }
+
+ private:
+  const CudaDevice& device_;
+  std::optional<HostMemory> memory_;
+  Stream compute_;
+  CudaClock clock_;
+  std::vector<StreamEvent> events_;
+  std::size_t used_ = 0;
+  std::size_t passed_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ComputeDevice> host_device(std::optional<HostMemory> memory) {
+  return std::make_unique<Host>(memory);
+}
+
+std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory) {
+  return std::make_unique<Cuda>(device, cap, memory);
+}
+
+}  // namespace motley

@@ -50,7 +50,8 @@ void load_torch_cuda() {
   if (at::hasCUDA()) return;
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     throw InputError::of(
-        "device cuda: LibTorch's libtorch_cuda.so could not be loaded ({}); scripts/setup --cuda installs it", dlerror());
+        "device cuda: LibTorch's libtorch_cuda.so could not be loaded ({}); scripts/setup --cuda installs it",
+        dlerror());
   }
   if (!at::hasCUDA()) {
     throw InputError("device cuda: this LibTorch has no CUDA");
@@ -63,8 +64,7 @@ class Cuda final : public ComputeDevice {
       : device_(device), memory_(memory), compute_(device), clock_(compute_) {
     if (device.is_fake()) return;
     load_torch_cuda();
-    const double fraction =
-        static_cast<double>(cap.value) / static_cast<double>(device.properties().memory.value);
+    const double fraction = static_cast<double>(cap.value) / static_cast<double>(device.properties().memory.value);
     if (fraction < 1.0) {
       c10::CachingAllocator::setAllocatorSettings(fmt::format("per_process_memory_fraction:{:.6f}", fraction));
     }

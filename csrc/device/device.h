@@ -61,6 +61,6 @@ class ComputeDevice {
 /// A CUDA device, of which tensors may take `cap`. Loads LibTorch's CUDA library. On a fake, tensors are the host's and
 /// `memory` counts them. Throws InputError in one line when this LibTorch has no CUDA.
 [[nodiscard]] std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap,
-                                                  std::optional<HostMemory> memory = std::nullopt);
+                                                         std::optional<HostMemory> memory = std::nullopt);
 
 }  // namespace motley

@@ -213,7 +213,8 @@ class CudaFabric final : public Fabric {
       return stream.device().api().cudaStreamQuery(stream.handle()) != kCudaNotReady;
     };
     const auto all_drained = [&] {
-      return std::all_of(nccl_edges_.begin(), nccl_edges_.end(), [&](auto* one) { return drained(one->stream()); }) &&
+      return drained(parts_.compute) &&
+             std::all_of(nccl_edges_.begin(), nccl_edges_.end(), [&](auto* one) { return drained(one->stream()); }) &&
              std::all_of(nccl_reductions_.begin(), nccl_reductions_.end(),
                          [&](auto* one) { return drained(one->stream()); });
     };

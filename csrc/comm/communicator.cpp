@@ -101,6 +101,12 @@ const CommOptions& Communicator::options() const {
   return endpoint_->options();
 }
 
+std::function<void(Seconds, const std::string&)> Communicator::aborter() const {
+  return [weak = std::weak_ptr(endpoint_)](Seconds patience, const std::string& reason) {
+    if (const auto endpoint = weak.lock()) endpoint->abort_within(patience, reason);
+  };
+}
+
 bool Communicator::failed() const {
   return endpoint_->failed();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -74,6 +75,9 @@ class Communicator {
   /// The same because `what` of `peer` was waited for in vain, for transfers that are not the communicator's own; says
   /// what the peer was doing.
   void end_late(std::string_view what, int peer, Seconds waited);
+  /// Does as abort() from any thread, waits at most so long for the others to be told, and may be called when the
+  /// communicator is gone: for SignalWatch, whose process ends then.
+  [[nodiscard]] std::function<void(Seconds, const std::string&)> aborter() const;
   [[nodiscard]] bool failed() const;
   [[nodiscard]] std::string failure() const;  ///< "" while all is well
   /// Outlives the communicator; for SignalWatch.

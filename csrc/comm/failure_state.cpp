@@ -28,6 +28,11 @@ void FailureState::note_lost(int rank) {
   lost_.insert(rank);
 }
 
+bool FailureState::lost(int rank) const {
+  const std::lock_guard lock(mutex_);
+  return lost_.contains(rank);
+}
+
 bool FailureState::lost_all_below(int rank) const {
   const std::lock_guard lock(mutex_);
   for (int lower = 0; lower < rank; ++lower) {

@@ -22,8 +22,9 @@ class FailureState {
   /// False when there was a cause before.
   bool set(const std::string& cause);
 
-  /// `rank` was found dead or silent, before set().
+  /// `rank` was found dead or silent, here or by another one, before set().
   void note_lost(int rank);
+  [[nodiscard]] bool lost(int rank) const;
   /// Every rank below this one was.
   [[nodiscard]] bool lost_all_below(int rank) const;
 

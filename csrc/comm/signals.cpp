@@ -39,6 +39,10 @@ sigset_t watched(bool with_stop) {
   return set;
 }
 
+std::string_view name_of(int signal) {
+  return signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "an interrupt" : "SIGUSR1";
+}
+
 }  // namespace
 
 SignalWatch::SignalWatch(std::string program, std::function<void()> before_exit, Voices voices)
@@ -81,11 +85,13 @@ void SignalWatch::watch(const Communicator& communicator) {
   rank_ = communicator.rank();
   who_ = fmt::format("rank {}: ", communicator.rank());
   failure_ = communicator.failure_state();
+  abort_ = communicator.aborter();
 }
 
 bool SignalWatch::speaks() const {
   const std::lock_guard lock(mutex_);
-  return voices_ == Voices::All || rank_ == 0 || (failure_ && failure_->lost_all_below(rank_));
+  if (voices_ == Voices::All) return true;
+  return !(failure_ && failure_->lost(rank_)) && (rank_ == 0 || (failure_ && failure_->lost_all_below(rank_)));
 }
 
 void SignalWatch::report(std::string_view text) {
@@ -139,11 +145,14 @@ void SignalWatch::run() {
 
 void SignalWatch::end(int signal) {
   std::shared_ptr<const FailureState> failure;
+  std::function<void(Seconds, const std::string&)> abort;
   {
     const std::lock_guard lock(mutex_);
     failure = failure_;
+    abort = abort_;
   }
   const bool failed = failure && failure->wait_for(kPatience);
+  if (abort && !failed) abort(kPatience, fmt::format("ended by {}", name_of(signal)));
   if ((signal == kNoSignal || speaks()) && !reported_.exchange(true)) {
     if (failed) {
       print(failure->cause());
@@ -151,7 +160,7 @@ void SignalWatch::end(int signal) {
       print(fmt::format("the ranks did not start together within {:.1f} s: one is stopped or still reads its files",
                         start_limit_.load()));
     } else {
-      print(fmt::format("ended by {}", signal == SIGTERM ? "SIGTERM" : "an interrupt"));
+      print(fmt::format("ended by {}", name_of(signal)));
     }
   }
   if (before_exit_) before_exit_();

@@ -20,11 +20,13 @@ class FailureState;
 ///
 /// Make one early in main, before any other thread: it blocks SIGTERM and SIGINT for this thread and those started
 /// later and waits for them in a thread of its own. On a signal that thread waits at most 300 ms for the watched run to
-/// learn its cause, prints one line to stderr, calls `before_exit` (it may be empty; it runs on the signal thread) and
-/// ends the process with exit code 1, without destructors. Signals are unblocked again by the destructor.
+/// learn its cause, and where there is none ends the run on every rank; it prints one line to stderr, calls
+/// `before_exit` (it may be empty; it runs on the signal thread) and ends the process with exit code 1, without
+/// destructors. Signals are unblocked again by the destructor.
 ///
 /// Where all ranks would say the same, one is enough: as `Voices::One` rank 0 speaks, or the lowest rank that has not
-/// been lost. Another one does so when it still lives a little later: mpirun ends all ranks once one has left.
+/// been lost. Another one does so when it still lives a little later: mpirun ends all ranks once one has left. A rank
+/// that the others gave up, and that wakes again, keeps silent as well.
 class SignalWatch {
  public:
   enum class Voices { All, One };
@@ -67,6 +69,7 @@ class SignalWatch {
   int rank_ = 0;
   std::string who_;
   std::shared_ptr<const FailureState> failure_;
+  std::function<void(Seconds, const std::string&)> abort_;
   std::atomic<bool> reported_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> orderly_{false};

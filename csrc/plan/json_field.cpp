@@ -116,7 +116,14 @@ nlohmann::json parse_json(const std::string& text, const std::string& source) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
-    throw InputError::of("{}: not valid JSON at byte {} of {}", source, error.byte, text.size());
+    if (error.byte > text.size()) {
+      throw InputError::of("{}: not valid JSON: it ends after {} bytes in the middle (cut off?)", source, text.size());
+    }
+    const auto at = static_cast<std::ptrdiff_t>(error.byte) - 1;
+    const auto line = std::count(text.begin(), text.begin() + at, '\n') + 1;
+    throw InputError::of("{}: line {}: not valid JSON at byte {} of {}", source, line, error.byte, text.size());
+  } catch (const nlohmann::json::out_of_range&) {
+    throw InputError::of("{}: not valid JSON: a number is too large for any type", source);
   }
 }
 

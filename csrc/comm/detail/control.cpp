@@ -56,7 +56,8 @@ void Control::tick() {
     }
     if (peer->out.size() < kMostQueued) write(*peer, ControlKind::Heartbeat, &beat, sizeof(beat));
   }
-  timer_.expires_after(to_duration(interval_));
+  timer_.expires_after(to_duration(std::min(early_, interval_)));
+  early_ = early_ * 2.0;
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) tick();
   });
@@ -86,6 +87,12 @@ void Control::handle(Peer& peer) {
     case ControlKind::Heartbeat:
       if (peer.body.size() == sizeof(Heartbeat)) std::memcpy(&peer.beat, peer.body.data(), sizeof(Heartbeat));
       break;
+    case ControlKind::Lost: {
+      std::int32_t lost = -1;
+      if (peer.body.size() == sizeof(lost)) std::memcpy(&lost, peer.body.data(), sizeof(lost));
+      endpoint_.failure_state()->note_lost(lost);
+      break;
+    }
     case ControlKind::Abort:
       endpoint_.fail(std::string(peer.body.begin(), peer.body.end()));
       break;
@@ -131,6 +138,11 @@ void Control::end_of(Peer& peer, const std::string& how) {
 void Control::lose(Peer& peer, const std::string& how) {
   if (!peer.finished && !endpoint_.failed()) {
     endpoint_.failure_state()->note_lost(peer.rank);
+    // The lost one too, should it wake again: it has nothing to add.
+    const std::int32_t lost = peer.rank;
+    for (const auto& other : peers_) {
+      if (!other->finished) write(*other, ControlKind::Lost, &lost, sizeof(lost));
+    }
     endpoint_.fail(explain_lost(peer.rank, how, peer.beat, endpoint_.rank(), endpoint_.progress().snapshot()));
   }
   answer_waiting();

@@ -69,6 +69,7 @@ class Control {
   std::vector<std::unique_ptr<Peer>> peers_;
   boost::asio::steady_timer timer_;
   Seconds interval_;
+  Seconds early_{0.05};  // until the next tick, doubled up to interval_: what a rank does is known soon after the start
   Seconds last_tick_{};
   bool leaving_for_all_ = false;
   bool closed_ = false;

@@ -192,6 +192,13 @@ void Endpoint::abort(const std::string& reason) {
   done.get_future().wait();
 }
 
+void Endpoint::abort_within(Seconds patience, const std::string& reason) {
+  ask_owner(patience, [this, cause = fmt::format("rank {} ended the run: {}", rank_, reason)](auto done) {
+    fail(cause);
+    control_->flush(std::move(done));
+  });
+}
+
 void Endpoint::end_late(std::shared_ptr<const WorkState> work, Seconds waited) {
   post([this, work = std::move(work), waited] {
     if (work->settled() != WorkState::Status::Pending) return;

@@ -77,6 +77,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   }
   /// Returns when the run has failed here and no buffer is touched any more.
   void abort(const std::string& reason);
+  /// The same in haste, from a thread that is about to end the process: returns when the others were told, or after
+  /// `patience`.
+  void abort_within(Seconds patience, const std::string& reason);
   /// Ends the run because `work` was waited for in vain.
   void end_late(std::shared_ptr<const WorkState> work, Seconds waited);
   /// Ends the run because `what` of `peer` was waited for in vain. Returns when the run has failed here.

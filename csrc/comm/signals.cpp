@@ -23,7 +23,7 @@ constexpr Seconds kDeference{3.0};
 // Between the ends of the first ranks whose start took too long, each after this share of the limit.
 constexpr Seconds kStagger{0.4};
 constexpr int kStaggered = 3;
-constexpr double kStartOfLimit = 0.8;
+constexpr double kStartOfLimit = 0.7;
 
 // SIGUSR2 wakes the thread when the watch ends; it is sent to that thread alone.
 constexpr int kStopSignal = SIGUSR2;

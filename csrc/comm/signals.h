@@ -36,7 +36,7 @@ class SignalWatch {
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
 
-  /// Ends the process with a line on stderr unless watch() is called within 0.8 of `limit`: MPI's start has no limit of
+  /// Ends the process with a line on stderr unless watch() is called within 0.7 of `limit`: MPI's start has no limit of
   /// its own, and waits for a rank that is stopped. Ranks end one after another, so that the first one's line is the
   /// only one where mpirun then ends the others.
   void limit_start(Seconds limit, int rank);

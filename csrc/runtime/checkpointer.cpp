@@ -202,7 +202,11 @@ void Checkpointer::finish() {
       (rank_ == 0 && saved_ >= 0 && (!complete_ || complete_->folder != checkpoint_folder(options_.folder, saved_)));
   const std::vector<double> any = gather(communicator_, std::vector{failed ? 1.0 : 0.0}, "checkpoint complete");
   if (std::any_of(any.begin(), any.end(), [](double value) { return value > 0.0; })) {
-    throw Fault::of("the checkpoint of step {} is not complete{}", saved_, failure.empty() ? "" : ": " + failure);
+    // One rank speaks for all, and it may be another one's disk that is full.
+    const std::vector<std::string> failures = gather(communicator_, failure, "checkpoint failure");
+    const auto first = std::find_if(failures.begin(), failures.end(), [](const auto& text) { return !text.empty(); });
+    throw Fault::of("the checkpoint of step {} is not complete{}", saved_,
+                    first == failures.end() ? "" : ": " + *first);
   }
 }
 

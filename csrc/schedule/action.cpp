@@ -38,12 +38,14 @@ constexpr std::string_view kOverlap = "OVERLAP_F_B";
   throw InputError::of("action \"{}\": expected {}", text, expected);
 }
 
-/// Takes a number that is not negative off the front of `rest`.
+constexpr std::int64_t kMost = 1'000'000;  // stages, micro-batches, ranks and samples that make sense
+
+/// Takes a number from 0 to kMost off the front of `rest`.
 template <typename Integer>
 Integer take_number(std::string_view& rest, std::string_view whole, std::string_view expected) {
   Integer value{};
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-  if (error != std::errc() || value < 0 || rest.empty() || rest.front() == '-') {
+  if (error != std::errc() || value < 0 || value > kMost || rest.empty() || rest.front() == '-') {
     fail(whole, expected);
   }
   rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));

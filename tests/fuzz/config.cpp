@@ -1,6 +1,6 @@
 // TOML configurations, with an assignment of --set where the input has a second part.
-#include "fuzz.h"
 #include "motley/config/config.h"
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace motley;

@@ -8,9 +8,9 @@
 
 #include "motley/base/error.h"
 
-// A fuzz target is one file with LLVMFuzzerTestOneInput, which gives one parser of Motley's any bytes. InputError is the
-// only thing that a parser may throw at them; all else ends the program, and so does a CHECK that does not hold. With
-// clang (preset fuzz, scripts/fuzz) libFuzzer drives a target; in the usual build replay.cpp hands it its corpus.
+// A fuzz target is one file with LLVMFuzzerTestOneInput, which gives one parser of Motley's any bytes. InputError is
+// the only thing that a parser may throw at them; all else ends the program, and so does a CHECK that does not hold.
+// With clang (preset fuzz, scripts/fuzz) libFuzzer drives a target; in the usual build replay.cpp hands it its corpus.
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 

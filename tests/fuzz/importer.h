@@ -12,7 +12,8 @@ int import_as(Importer&& importer, const char* name, const std::uint8_t* data, s
   accepts([&] {
     const ModelGraph graph = importer(file);
     const nlohmann::json written = to_json(graph);
-    MOTLEY_CHECK(to_json(model_graph_from_json(written, "again")) == written, "a graph that changes when written and read");
+    MOTLEY_CHECK(to_json(model_graph_from_json(written, "again")) == written,
+                 "a graph that changes when written and read");
   });
   return 0;
 }

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::accepts([&] {
     const Plan plan = plan_from_json(parse_json(std::string(fuzz::text_of(data, size)), "input"), "input");
     const nlohmann::json written = to_json(plan);
-    MOTLEY_CHECK(to_json(plan_from_json(written, "again")) == written, "a plan that changes when it is written and read");
+    MOTLEY_CHECK(to_json(plan_from_json(written, "again")) == written,
+                 "a plan that changes when it is written and read");
     int devices = 0;
     for (const StagePlan& stage : plan.stages) {
       for (const Replica& replica : stage.replicas) {

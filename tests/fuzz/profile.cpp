@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::accepts([&] {
     const Profile profile = profile_from_json(parse_json(std::string(fuzz::text_of(data, size)), "input"), "input");
     const nlohmann::json written = to_json(profile);
-    MOTLEY_CHECK(to_json(profile_from_json(written, "again")) == written, "a profile that changes when written and read");
+    MOTLEY_CHECK(to_json(profile_from_json(written, "again")) == written,
+                 "a profile that changes when written and read");
     MOTLEY_CHECK(fingerprint(profile).size() > 8, "no fingerprint");
   });
   return 0;

@@ -1,6 +1,6 @@
 // A folder of routing data: models.csv, meta.json, embeddings and outcomes, one part of the input each.
-#include "fuzz.h"
 #include "motley/routing/routing_data.h"
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace motley;

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::accepts([&] {
     const SafetensorsFile file(std::vector<std::byte>(bytes, bytes + size), "input");
     const SafetensorsFile again(to_safetensors(file.tensors(), file.metadata()), "again");
-    MOTLEY_CHECK(again.tensors().size() == file.tensors().size() && again.metadata() == file.metadata(), "lost tensors");
+    MOTLEY_CHECK(again.tensors().size() == file.tensors().size() && again.metadata() == file.metadata(),
+                 "lost tensors");
     for (const auto& [name, tensor] : file.tensors()) {
       const StoredTensor& other = again.at(name);
       MOTLEY_CHECK(other.dtype == tensor.dtype && other.shape == tensor.shape, "another tensor \"{}\"", name);

@@ -6,7 +6,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace motley;
   fuzz::accepts([&] {
     const Schedule schedule = parse_csv(fuzz::text_of(data, size), "input");
-    MOTLEY_CHECK(parse_csv(to_csv(schedule), "again") == schedule, "a schedule that changes when it is written and read");
+    MOTLEY_CHECK(parse_csv(to_csv(schedule), "again") == schedule,
+                 "a schedule that changes when it is written and read");
     if (!validate(schedule).empty()) {
       return;
     }

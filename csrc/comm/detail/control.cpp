@@ -15,7 +15,7 @@ namespace motley {
 namespace {
 
 constexpr double kBeatsPerDeadline = 10.0;
-constexpr double kSilenceOfDeadline = 0.8;
+constexpr double kSilenceOfDeadline = 0.7;
 constexpr double kBeatsUntilSilent = 3.5;
 // A peer that stopped reading gets no more heartbeats than this queued up.
 constexpr std::size_t kMostQueued = 16;

@@ -23,7 +23,7 @@ struct ControlSocket {
 
 /// The connections over which ranks tell each other that they live, what they do, that they leave, or why the run ends.
 /// One to every other rank, all on the owner thread. A heartbeat goes out ten times per deadline; a rank that closes
-/// without goodbye or stays silent for 0.8 of the deadline ends the run.
+/// without goodbye or stays silent for 0.7 of the deadline ends the run.
 class Control {
  public:
   Control(Endpoint& endpoint, std::vector<ControlSocket> sockets);

@@ -68,7 +68,7 @@ int command_schedule(const Invocation& invocation) {
   int micro_batches = 0;
   int receive_ahead = 2;
   options.add_options()("schedule", po::value(&source)->required(),
-                        "a CSV file, or the name of a generator: 1f1b, gpipe")(
+                        "a CSV file, or the name of a generator: 1f1b, gpipe, zero-bubble")(
       "stages", po::value(&stages), "of a generated schedule, stage s on rank s")(
       "micro-batches", po::value(&micro_batches), "of a generated schedule")(
       "to", po::value(&form),

@@ -44,8 +44,9 @@ int command_simulate(const Invocation& invocation) {
   std::string trace;
   std::string schedule;
   options.add_options()("profile", po::value(&profile_file)->required(), "profile.json")(
-      "plan", po::value(&plan_file)->required(), "plan.json")("schedule", po::value(&schedule),
-                                                              "1f1b, gpipe or a CSV file, instead of the plan's own")(
+      "plan", po::value(&plan_file)->required(), "plan.json")(
+      "schedule", po::value(&schedule),
+      "1f1b, gpipe, zero-bubble, interleaved-1f1b or a CSV file, instead of the plan's own")(
       "trace", po::value(&trace), "Chrome/Perfetto trace to write")("json", "print one JSON object");
   const auto values =
       parse_options(invocation, "simulate", "simulate --profile FILE --plan FILE [--schedule S] [--trace OUT]",

@@ -16,8 +16,8 @@ struct CommOptions {
   /// No wait lasts longer than this without data moving between the two ranks.
   Seconds deadline{10.0};
 
-  /// A rank that shows no sign of life is given up after 0.7 of this and a heartbeat, so that mpirun has ended every rank within it; 0: the
-  /// deadline. Shorter where ranks rightly wait for long, as while another one measures.
+  /// A rank that shows no sign of life is given up after 0.7 of this and a heartbeat, so that mpirun has ended every
+  /// rank within it; 0: the deadline. Shorter where ranks rightly wait for long, as while another one measures.
   Seconds silence{};
   [[nodiscard]] Seconds longest_silence() const { return silence.value > 0.0 ? silence : deadline; }
 

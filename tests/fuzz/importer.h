@@ -1,5 +1,7 @@
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include "fuzz.h"
 #include "motley/plan/model_graph.h"
 

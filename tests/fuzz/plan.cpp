@@ -1,8 +1,10 @@
 // Plans: read, written and read again; small ones are lowered as for training.
+#include <algorithm>
+
 #include "fuzz.h"
 #include "motley/plan/files.h"
 #include "motley/plan/json_field.h"
-#include "motley/schedule/generators.h"
+#include "motley/schedule/costs.h"
 #include "motley/schedule/lowering.h"
 
 namespace {

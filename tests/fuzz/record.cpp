@@ -1,4 +1,6 @@
 // What a run leaves: a record of JSON lines, a trace in Chrome's format; one part of the input each.
+#include <nlohmann/json.hpp>
+
 #include "fuzz.h"
 #include "motley/record/json_lines.h"
 #include "motley/record/trace.h"

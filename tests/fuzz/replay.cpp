@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   }
   std::sort(files.begin(), files.end());
   for (const std::filesystem::path& file : files) {
-    std::cout << file.string() << std::endl;  // flushed: the last line names the culprit
+    std::cout << file.string() << '\n' << std::flush;  // at once: the last line names the culprit
     std::ifstream in(file, std::ios::binary);
     const std::vector<char> bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());

@@ -10,6 +10,7 @@
 #include "motley/partitioner/baselines.h"
 #include "motley/partitioner/brute_force.h"
 #include "motley/partitioner/exact.h"
+#include "motley/partitioner/homogeneous_planners.h"
 #include "motley/partitioner/parametric.h"
 #include "motley/partitioner/space.h"
 #include "motley/partitioner/tailored.h"
@@ -27,7 +28,12 @@ constexpr Planner kPlanners[] = {{"exact", plan_exact},
                                  {"tailored", plan_tailored},
                                  {"uniform", plan_uniform},
                                  {"parameters", plan_parameters},
+                                 {"flops", plan_flops},
                                  {"single", plan_single},
+                                 {"greedy", plan_greedy},
+                                 {"random", plan_random},
+                                 {"pipedream", plan_pipedream},
+                                 {"dapple", plan_dapple},
                                  {"brute-force", plan_brute_force}};
 
 /// Levenshtein's distance, O(|a| |b|).

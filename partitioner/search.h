@@ -77,9 +77,10 @@ struct Found {
 
 using SearchResult = std::variant<Found, Infeasible>;
 
-/// By name: "exact", "tailored" (a schedule of its own for every pipeline), "uniform" (equal layer counts, devices in
-/// given order, all of them), "parameters" (balanced parameter bytes, likewise), "single" (whole model on the one
-/// fastest device), "brute-force". Throws InputError naming the nearest for an unknown name.
+/// By name: "exact", "parametric" (big instances), "tailored" (a schedule of its own for every pipeline),
+/// "brute-force"; what people do without a planner: "uniform", "parameters", "flops", "single", "greedy", "random"
+/// (baselines.h); what the literature has for equal devices: "pipedream", "dapple" (homogeneous_planners.h). Throws
+/// InputError naming the nearest for an unknown name.
 [[nodiscard]] SearchResult find_plan(const std::string& planner, const Profile& profile, const SearchOptions& options);
 [[nodiscard]] std::vector<std::string> planner_names();
 

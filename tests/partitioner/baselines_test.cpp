@@ -64,6 +64,90 @@ TEST(Single, TakesTheFastestDeviceThatTheModelFitsOn) {
   EXPECT_EQ(plan.stages.front().replicas.front().device, 2);
 }
 
+/// Layers of so many milliseconds forward and as many backward on every device.
+Profile profile_of(const std::vector<double>& milliseconds, const std::vector<int>& types, double rate) {
+  Profile profile = plain_profile(static_cast<int>(milliseconds.size()), types, rate);
+  for (auto& [type, table] : profile.model.devices) {
+    for (DeviceTimes* times : {&table.alone, &table.busy}) {
+      for (std::vector<LayerTimes>& of_size : times->by_size) {
+        for (std::size_t layer = 0; layer < of_size.size(); ++layer) {
+          const Seconds time{milliseconds[layer] * 1e-3};
+          of_size[layer] = {time, time * 0.5, time * 0.5, time, 0.0};
+        }
+      }
+    }
+  }
+  return profile;
+}
+
+constexpr double kFastLink = 1e12;
+
+TEST(Flops, MakesTheSlowestStageLeast) {
+  // 6 | 1 1 1 3 | 5 has 6 at most; every other cut has more.
+  EXPECT_THAT(ends_of(found(find_plan("flops", profile_of({6, 1, 1, 1, 3, 5}, {0, 0, 0}, kFastLink), batch(4))).plan),
+              ElementsAre(1, 5, 6));
+}
+
+TEST(Greedy, GivesTheFastestDeviceMostAndFirst) {
+  // Device 1 is three times as fast as device 0: 6 of 8 layers.
+  const Plan plan = found(find_plan("greedy", plain_profile(8, {2, 0}), batch(4))).plan;
+  EXPECT_THAT(ends_of(plan), ElementsAre(6, 8));
+  EXPECT_EQ(plan.stages[0].replicas.front().device, 1);
+  EXPECT_EQ(plan.stages[1].replicas.front().device, 0);
+}
+
+TEST(PipeDream, MakesTheSlowestStageLeastAndLeavesSlowMessagesOut) {
+  EXPECT_THAT(
+      ends_of(found(find_plan("pipedream", profile_of({6, 1, 1, 1, 3, 5}, {0, 0, 0}, kFastLink), batch(4))).plan),
+      ElementsAre(1, 5, 6));
+  // The best cut of two equal halves has a message that takes longer than the stages.
+  Profile profile = profile_of({2, 2, 2, 2}, {0, 0}, 1e6);
+  profile.model.layers[1].output[0].shape = {2500};
+  EXPECT_THAT(ends_of(found(find_plan("pipedream", profile, batch(4))).plan), testing::Not(ElementsAre(2, 4)));
+}
+
+TEST(PipeDream, GivesAHeavyLayerReplicasWhereTheyAreAllowed) {
+  Profile profile = profile_of({2, 6}, {0, 0, 0, 0}, kFastLink);
+  profile.model.micro_batch_sizes = {1, 3};
+  for (LayerProfile& layer : profile.model.layers) layer.memory.push_back(layer.memory.front());
+  for (auto& [type, table] : profile.model.devices) {
+    for (DeviceTimes* times : {&table.alone, &table.busy}) times->by_size.push_back(times->by_size.front());
+  }
+  SearchOptions options = batch(12);
+  options.micro_batch_sizes = {3};
+  options.share_unit = 1;
+  EXPECT_EQ(found(find_plan("pipedream", profile, options)).plan.stages.back().replicas.size(), 1U);
+  options.allow = {"replicas"};
+  const Plan plan = found(find_plan("pipedream", profile, options)).plan;
+  EXPECT_THAT(ends_of(plan), ElementsAre(1, 2));
+  EXPECT_EQ(plan.stages[0].replicas.size(), 1U);
+  EXPECT_EQ(plan.stages[1].replicas.size(), 3U);
+}
+
+TEST(Dapple, CutsOnlyWhereItsFormulaGains) {
+  // One micro-batch: nothing overlaps, a cut only adds messages. Many: equal halves.
+  const Profile profile = profile_of({2, 2, 2, 2}, {0, 0}, 1e9);
+  EXPECT_THAT(ends_of(found(find_plan("dapple", profile, batch(1))).plan), ElementsAre(4));
+  EXPECT_THAT(ends_of(found(find_plan("dapple", profile, batch(32))).plan), ElementsAre(2, 4));
+}
+
+TEST(Baselines, AreNeverBelowTheBoundOfTheirSpace) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    Instance instance = random_instance(seed);
+    if (instance.options.use_all_devices) continue;  // not all of them keep to it
+    const SearchResult exact = find_plan("exact", instance.profile, instance.options);
+    if (!std::holds_alternative<Found>(exact)) continue;
+    const double bound = std::get<Found>(exact).plan.certificate->lower_bound.value;
+    for (const char* planner : {"flops", "greedy", "random", "pipedream", "dapple"}) {
+      const SearchResult result = find_plan(planner, instance.profile, instance.options);
+      if (!std::holds_alternative<Found>(result)) continue;
+      EXPECT_GE(std::get<Found>(result).plan.prediction->iteration.value, bound * (1 - 1e-9)) << planner << ' ' << seed;
+      const SearchResult again = find_plan(planner, instance.profile, instance.options);
+      EXPECT_EQ(std::get<Found>(again).plan.stages, std::get<Found>(result).plan.stages) << planner;
+    }
+  }
+}
+
 TEST(Baselines, ChooseTheMicroBatchSizeBySimulation) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Instance instance = random_instance(seed);

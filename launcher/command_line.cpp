@@ -16,7 +16,7 @@
 namespace motley {
 namespace {
 
-constexpr std::array<Command, 14> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {"run", "profile, plan, train and evaluate: all of it", command_run},
     {"profile", "measure layers and links (under mpirun)", command_profile},
     {"plan", "cut the model into stages for a profile", command_plan},
@@ -27,6 +27,7 @@ constexpr std::array<Command, 14> kCommands{{
     {"evaluate", "score a trained router against baselines", command_evaluate},
     {"report", "write one HTML page about training runs", command_report},
     {"export", "write initial weights and training samples for other programs", command_export},
+    {"bench", "compare planners: predicted, and as measured", command_bench},
     {"show", "print one of Motley's files for a person", command_show},
     {"config", "print the effective configuration, where each value came from", command_config},
     {"doctor", "what this machine offers, what is missing and how to get it", command_doctor},

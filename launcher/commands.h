@@ -44,6 +44,7 @@ int command_schedule(const Invocation& invocation);
 int command_show(const Invocation& invocation);
 int command_config(const Invocation& invocation);
 int command_doctor(const Invocation& invocation);
+int command_bench(const Invocation& invocation);
 int command_completion(const Invocation& invocation);
 int command_run(const Invocation& invocation);
 

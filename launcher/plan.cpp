@@ -84,7 +84,7 @@ int command_plan(const Invocation& invocation) {
   std::string planner;
   options.add_options()("profile", po::value(&profile_file), "profile.json")(
       "planner", po::value(&planner)->default_value("exact"),
-      "exact, tailored, uniform, parameters, single or brute-force")("out", po::value(&out), "plan to write")(
+      fmt::format("one of {}", fmt::join(planner_names(), ", ")).c_str())("out", po::value(&out), "plan to write")(
       "explain", "print where the time goes and what lost")("json", "print the plan as one JSON object");
   SearchArguments arguments;
   arguments.add_to(options);

@@ -12,25 +12,15 @@
 #include "motley/base/progress.h"
 #include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
-#include "motley/launcher/mpirun.h"
+#include "motley/launcher/job.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/report.h"
 #include "motley/partitioner/explain.h"
 #include "motley/plan/files.h"
-#include "motley/record/json_lines.h"
 #include "motley/routing/report.h"
 
 namespace motley {
 namespace {
-
-nlohmann::json summary_of(const std::filesystem::path& record) {
-  for (const nlohmann::json& line : read_json_lines(record)) {
-    if (line.value("kind", "") == "summary") {
-      return line;
-    }
-  }
-  throw Fault::of("{}: has no summary, the training did not end", record.string());
-}
 
 Plan plan_by(const std::string& planner, const Profile& profile, const SearchOptions& options, bool tell) {
   std::optional<Waiting> waiting(std::in_place, fmt::format("plan ({})", planner));
@@ -43,19 +33,6 @@ Plan plan_by(const std::string& planner, const Profile& profile, const SearchOpt
     std::cerr << explain(std::get<Found>(result), profile);
   }
   return std::get<Found>(result).plan;
-}
-
-void hand_over(const Invocation& invocation, int ranks, const std::vector<std::string>& arguments) {
-  const MpiOutcome outcome = run_under_mpi(ranks, invocation.program, arguments);
-  if (outcome.interrupted) {
-    throw Fault::of("motley {} was interrupted", arguments.front());
-  }
-  if (outcome.exit_code == 1 || outcome.exit_code == 2) {
-    throw RanksFailed(outcome.exit_code);
-  }
-  if (outcome.exit_code != 0) {
-    throw Fault::of("motley {} on {} ranks ended with exit code {}", arguments.front(), ranks, outcome.exit_code);
-  }
 }
 
 struct Row {
@@ -130,13 +107,7 @@ int command_run(const Invocation& invocation) {
   const Config config = arguments.read();
   const bool quiet = values->contains("quiet");
   const auto job = [&](const std::string& command, const std::vector<std::string>& more) {
-    std::vector<std::string> words{command};
-    std::ranges::copy(arguments.words(), std::back_inserter(words));
-    std::ranges::copy(more, std::back_inserter(words));
-    if (quiet) {
-      words.emplace_back("--quiet");
-    }
-    hand_over(invocation, config.devices.ranks, words);
+    run_job(invocation, config, command, arguments.words(), more, quiet);
   };
   const std::filesystem::path& run = config.run_directory;
   std::filesystem::create_directories(run);

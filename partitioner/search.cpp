@@ -23,18 +23,11 @@ struct Planner {
   SearchResult (*plan)(const Profile&, const SearchOptions&);
 };
 
-constexpr Planner kPlanners[] = {{"exact", plan_exact},
-                                 {"parametric", plan_parametric},
-                                 {"tailored", plan_tailored},
-                                 {"uniform", plan_uniform},
-                                 {"parameters", plan_parameters},
-                                 {"flops", plan_flops},
-                                 {"single", plan_single},
-                                 {"greedy", plan_greedy},
-                                 {"random", plan_random},
-                                 {"pipedream", plan_pipedream},
-                                 {"dapple", plan_dapple},
-                                 {"brute-force", plan_brute_force}};
+constexpr Planner kPlanners[] = {
+    {"exact", plan_exact},         {"parametric", plan_parametric}, {"tailored", plan_tailored},
+    {"uniform", plan_uniform},     {"parameters", plan_parameters}, {"flops", plan_flops},
+    {"single", plan_single},       {"greedy", plan_greedy},         {"random", plan_random},
+    {"pipedream", plan_pipedream}, {"dapple", plan_dapple},         {"brute-force", plan_brute_force}};
 
 /// Levenshtein's distance, O(|a| |b|).
 std::size_t edit_distance(const std::string& a, const std::string& b) {

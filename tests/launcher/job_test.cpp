@@ -238,6 +238,29 @@ TEST_F(Job, IsStoppedInOrderAndGoesOnUnderAnotherPlanToTheSameLosses) {
   EXPECT_THAT(resumed.err, Not(HasSubstr("micro-batches")));
 }
 
+TEST_F(Job, PlansAreRunInTurnAndComparedWithTheirPredictions) {
+  configure(3);
+  const Outcome outcome = motley_program(
+      fmt::format("bench plans {} --planners uniform single --repeats 2 --steps 3 --json", config_.string()));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto result = nlohmann::json::parse(outcome.out);
+  EXPECT_TRUE(result.at("emulated").get<bool>());
+  ASSERT_EQ(result.at("plans").size(), 2U);
+  for (const nlohmann::json& row : result.at("plans")) {
+    EXPECT_EQ(row.at("runs_s").size(), 2U);
+    EXPECT_GT(row.at("measured_s").get<double>(), 0.0);
+    EXPECT_DOUBLE_EQ(row.at("error").get<double>(),
+                     row.at("predicted_s").get<double>() / row.at("measured_s").get<double>() - 1.0);
+  }
+  EXPECT_GE(result.at("kendall_tau").get<double>(), -1.0);
+  // For a profile alone nothing runs.
+  const std::string profile = (run_ / "bench-plans" / "profile.json").string();
+  const Outcome predicted = motley_program(fmt::format("bench plans --profile {} --batch 64", profile));
+  ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  EXPECT_THAT(predicted.out, AllOf(HasSubstr("exact"), HasSubstr("dapple"), HasSubstr("no plan of these"),
+                                   Not(HasSubstr("measured"))));
+}
+
 TEST_F(Job, RanksAndConfigurationMustAgree) {
   configure(2);
   const Outcome outcome = motley_on_ranks(3, "profile " + config_.string());

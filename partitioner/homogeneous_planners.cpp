@@ -24,12 +24,18 @@ struct Part {
 };
 using Parts = std::vector<Part>;
 
+/// How many micro-batches of `size` samples a global batch holds; the remainder is dropped.
+double micro_batches_in(std::int64_t global_batch, std::int64_t size) {
+  const std::int64_t count = global_batch / size;
+  return static_cast<double>(count);
+}
+
 /// The profile as a cluster of equal devices and links, for micro-batches of one size. Seconds.
 class MeanCluster {
  public:
   MeanCluster(const Profile& profile, const SearchOptions& options, std::int64_t size)
       : layers(static_cast<int>(profile.model.layers.size())),
-        micro_batches(static_cast<double>(options.global_batch / size)),
+        micro_batches(micro_batches_in(options.global_batch, size)),
         cluster_(profile.cluster) {
     const std::size_t index = profile.model.size_index(size);
     for (const LayerProfile& layer : profile.model.layers) {

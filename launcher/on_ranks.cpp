@@ -13,7 +13,7 @@
 namespace motley {
 namespace {
 
-/// MPI starts as slowly as the machine is loaded, whatever the deadline of messages.
+/// MPI starts and ends as slowly as the machine is loaded, whatever the deadline of messages.
 constexpr Seconds kLeastTimeToStart{10.0};
 
 /// The code that `error` ends the program with.
@@ -41,7 +41,8 @@ int on_ranks(const std::string& program, const std::function<std::optional<RankI
     refusal = Refusal{error.what(), exit_code_of(error)};
   }
   const Seconds deadline = inputs ? inputs->comm.longest_silence() : CommOptions{}.deadline;
-  signals.limit_start(std::max(deadline, kLeastTimeToStart), rank.value_or(0));
+  const Seconds time_to_start = std::max(deadline, kLeastTimeToStart);
+  signals.limit_start(time_to_start, rank.value_or(0));
   if (rank) {
     refusal = agree_to_start(refusal);
   }
@@ -56,7 +57,13 @@ int on_ranks(const std::string& program, const std::function<std::optional<RankI
   try {
     communicator = connect(inputs->comm);
     signals.watch(*communicator);
-    abort_on_throw(*communicator, [&] { body(*inputs, signals, *communicator); });
+    abort_on_throw(*communicator, [&] {
+      body(*inputs, signals, *communicator);
+      communicator->world().barrier("end");  // who is lost now is still noticed
+    });
+    communicator.reset();
+    signals.limit_end(time_to_start);
+    end_mpi_together();
     return 0;
   } catch (const std::exception& error) {
     signals.report(error.what());

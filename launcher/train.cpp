@@ -223,7 +223,6 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     if (rank == 0) {
       spdlog::warn("stopped as asked; add --resume {} to go on", checkpoints.string());
     }
-    communicator.world().barrier("end");
     return;
   }
   if (arguments.trace) {
@@ -236,7 +235,6 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
                         directory / fmt::format("predictions-{}.safetensors", name));
     }
   }
-  communicator.world().barrier("end");
 }
 
 }  // namespace

@@ -23,11 +23,11 @@ constexpr Seconds kDeference{3.0};
 // Between the ends of the first ranks whose start took too long, each after this share of the limit.
 constexpr Seconds kStagger{0.4};
 constexpr int kStaggered = 3;
-constexpr double kStartOfLimit = 0.7;
+constexpr double kShareOfLimit = 0.7;
 
 // SIGUSR2 wakes the thread when the watch ends; it is sent to that thread alone.
 constexpr int kStopSignal = SIGUSR2;
-constexpr int kNoSignal = 0;  // the start took too long
+constexpr int kNoSignal = 0;  // the start or the end took too long
 
 sigset_t watched(bool with_stop) {
   sigset_t set;
@@ -74,13 +74,28 @@ void SignalWatch::limit_start(Seconds limit, int rank) {
     rank_ = rank;
     who_ = fmt::format("rank {}: ", rank);
   }
-  start_limit_ = limit.value * kStartOfLimit;
-  start_until_ = (steady_now() + limit * kStartOfLimit + kStagger * std::min(rank, kStaggered)).value;
+  this->limit(limit, rank);
+}
+
+void SignalWatch::limit_end(Seconds limit) {
+  ending_ = true;
+  int rank = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    rank = rank_;
+    abort_ = nullptr;
+  }
+  this->limit(limit, rank);
+}
+
+void SignalWatch::limit(Seconds limit, int rank) {
+  limit_s_ = limit.value * kShareOfLimit;
+  until_ = (steady_now() + limit * kShareOfLimit + kStagger * std::min(rank, kStaggered)).value;
   pthread_kill(thread_.native_handle(), kStopSignal);  // so that it waits no longer than that
 }
 
 void SignalWatch::watch(const Communicator& communicator) {
-  start_until_ = 0.0;
+  until_ = 0.0;
   const std::lock_guard lock(mutex_);
   rank_ = communicator.rank();
   who_ = fmt::format("rank {}: ", communicator.rank());
@@ -113,7 +128,7 @@ void SignalWatch::print(std::string_view text) const {
 int SignalWatch::next_signal() const {
   const sigset_t set = watched(true);
   while (true) {
-    const double until = start_until_;
+    const double until = until_;
     if (until == 0.0) {
       int signal = 0;
       if (sigwait(&set, &signal) == 0) return signal;
@@ -124,7 +139,7 @@ int SignalWatch::next_signal() const {
     const timespec limit{static_cast<time_t>(whole), static_cast<long>((left - whole) * 1e9)};
     const int signal = sigtimedwait(&set, nullptr, &limit);
     if (signal > 0) return signal;
-    if (errno == EAGAIN && start_until_ == until) return kNoSignal;
+    if (errno == EAGAIN && until_ == until) return kNoSignal;
   }
 }
 
@@ -157,8 +172,8 @@ void SignalWatch::end(int signal) {
     if (failed) {
       print(failure->cause());
     } else if (signal == kNoSignal) {
-      print(fmt::format("the ranks did not start together within {:.1f} s: one is stopped or still reads its files",
-                        start_limit_.load()));
+      print(fmt::format("the ranks did not {} together within {:.1f} s: one is stopped{}", ending_ ? "end" : "start",
+                        limit_s_.load(), ending_ ? "" : " or still reads its files"));
     } else {
       print(fmt::format("ended by {}", name_of(signal)));
     }

@@ -41,6 +41,9 @@ class SignalWatch {
   /// only one where mpirun then ends the others.
   void limit_start(Seconds limit, int rank);
 
+  /// The same for the end, after the run has gone well: leaving MPI waits for every rank as well.
+  void limit_end(Seconds limit);
+
   /// Names the run whose failure explains a signal. The communicator may end before the watch does.
   void watch(const Communicator& communicator);
 
@@ -55,9 +58,10 @@ class SignalWatch {
 
  private:
   void run();
-  /// 0: the start took too long.
+  /// 0: the start or the end took too long.
   [[nodiscard]] int next_signal() const;
   [[noreturn]] void end(int signal);
+  void limit(Seconds limit, int rank);
   /// Whether this rank is the one that tells.
   [[nodiscard]] bool speaks() const;
   void print(std::string_view text) const;
@@ -74,8 +78,9 @@ class SignalWatch {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> orderly_{false};
   std::atomic<bool> stop_requested_{false};
-  std::atomic<double> start_until_{0.0};  ///< of the steady clock, seconds; 0: no limit
-  std::atomic<double> start_limit_{0.0};
+  std::atomic<bool> ending_{false};  ///< the limit is that of the end
+  std::atomic<double> until_{0.0};   ///< of the steady clock, seconds; 0: no limit
+  std::atomic<double> limit_s_{0.0};
   std::thread thread_;
 };
 

@@ -33,4 +33,8 @@ void leave_together() {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
+void end_mpi_together() {
+  end_mpi();
+}
+
 }  // namespace motley

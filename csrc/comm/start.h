@@ -19,4 +19,8 @@ struct Refusal {
 /// Waits for all ranks after a refusal: mpirun ends the others once one has left, and one of them still has to speak.
 void leave_together();
 
+/// Ends MPI, which waits for all ranks, now and not when the process exits: SignalWatch::limit_end() still guards it.
+/// Nothing of MPI may be used any more; without effect where MPI never began or a run failed.
+void end_mpi_together();
+
 }  // namespace motley

@@ -16,13 +16,15 @@ namespace {
 std::atomic<int> holds{0};
 std::atomic<bool> run_failed{false};
 
-void end_mpi() {
-  int ended = 0;
-  MPI_Finalized(&ended);
-  if (ended == 0 && holds == 0 && !run_failed) MPI_Finalize();
-}
-
 }  // namespace
+
+void end_mpi() {
+  int running = 0;
+  int ended = 0;
+  MPI_Initialized(&running);
+  MPI_Finalized(&ended);
+  if (running != 0 && ended == 0 && holds == 0 && !run_failed) MPI_Finalize();
+}
 
 MpiProcess::MpiProcess() {
   int ended = 0;

@@ -32,4 +32,7 @@ class MpiProcess {
   int size_ = 1;
 };
 
+/// Ends MPI where it runs, nobody holds it and no run failed. Waits for every rank. Done when the process exits, else.
+void end_mpi();
+
 }  // namespace motley

@@ -1,8 +1,10 @@
 """Jobs of ranks that a script starts, watches and harms. Linux only: it reads /proc."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,8 +32,41 @@ def state_of(pid):
         return ""
 
 
+def first_line(path):
+    try:
+        return Path(path).read_text().partition("\n")[0]
+    except OSError:
+        return "?"
+
+
+def description_of(pid):
+    """What a process that should be gone is doing, on several lines: every thread's state, where it waits in the kernel,
+    and its stack where there is a gdb."""
+    lines = [f"process {pid}: {first_line(f'/proc/{pid}/cmdline').replace(chr(0), ' ')[:200]}"]
+    try:
+        threads = sorted(os.listdir(f"/proc/{pid}/task"), key=int)
+    except OSError:
+        return f"process {pid}: gone meanwhile"
+    for thread in threads:
+        place = f"/proc/{pid}/task/{thread}"
+        lines.append(f"  thread {thread} {first_line(f'{place}/comm')}: state {state_of(f'{pid}/task/{thread}')}, "
+                     f"waits in {first_line(f'{place}/wchan')}")
+    if shutil.which("gdb") and state_of(pid) != "D":
+        words = ["gdb", "--batch", "-nx", "-p", str(pid), "-ex", "thread apply all backtrace 12"]
+        try:
+            stacks = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
+            lines += [f"  {line[:160]}" for line in stacks.stdout.splitlines() if line.startswith(("#", "Thread"))]
+        except subprocess.TimeoutExpired:
+            lines.append("  gdb found nothing within 30 s")
+    return "\n".join(lines)
+
+
 class Job:
-    """Ranks under mpirun in a process group of their own, recognised by a variable of their environment."""
+    """Ranks under mpirun in a process group of their own, recognised by a variable of their environment.
+
+    No call waits without a limit, whatever the ranks do: what they say goes to a file, so that a process that lives on
+    and holds it keeps nobody waiting.
+    """
 
     MARK = "MOTLEY_JOB_OF_A_TEST"
 
@@ -39,11 +74,11 @@ class Job:
         """`result`: stdout is what counts, not stderr."""
         self.mark = f"{os.getpid()}-{time.monotonic_ns()}"
         self.names = set()  # of the job in Open MPI, as far as they were seen
+        self.output = tempfile.TemporaryFile()
         self.process = subprocess.Popen([str(word) for word in words], cwd=folder, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE if result else subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL if result else subprocess.PIPE, text=True,
-                                        start_new_session=True,
-                                        env={**os.environ, self.MARK: self.mark})
+                                        stdout=self.output if result else subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL if result else self.output,
+                                        start_new_session=True, env={**os.environ, self.MARK: self.mark})
 
     def processes(self):
         """Every living process that descends from this job, wherever its parents went: pid to its rank or None."""
@@ -68,25 +103,39 @@ class Job:
             time.sleep(0.005)
         return None
 
+    def said(self):
+        """So far. Reads at a place of its own: where the file stands is shared with the ranks."""
+        descriptor = self.output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
     def wait(self, limit):
         """(exit code or None where it still runs after `limit` seconds, what it said)."""
         try:
-            out, err = self.process.communicate(timeout=limit)
-            return self.process.returncode, out or err or ""
+            code = self.process.wait(limit)
         except subprocess.TimeoutExpired:
-            return None, ""
+            code = None
+        return code, self.said()
 
-    def end(self):
-        """Nothing of the job lives on; returns what had to be killed."""
+    def end(self, describe=None):
+        """Nothing of the job lives on; returns what had to be killed, each described first to `describe`, a list."""
         left = self.processes()
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        if describe is not None:
+            describe += [description_of(pid) for pid in left]
+        until = time.monotonic() + 10.0
+        while (alive := self.processes()) and time.monotonic() < until:
+            for pid in alive:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.02)
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        try:
+            self.process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            left.setdefault(self.process.pid, None)  # SIGKILL did not end it: it waits in the kernel
+        self.output.close()
         return left
 
 

@@ -167,8 +167,10 @@ void SignalWatch::end(int signal) {
     abort = abort_;
   }
   const bool failed = failure && failure->wait_for(kPatience);
+  // Before the run is ended, since the main thread then has something to report as well.
+  const bool tells = (signal == kNoSignal || speaks()) && !reported_.exchange(true);
   if (abort && !failed) abort(kPatience, fmt::format("ended by {}", name_of(signal)));
-  if ((signal == kNoSignal || speaks()) && !reported_.exchange(true)) {
+  if (tells) {
     if (failed) {
       print(failure->cause());
     } else if (signal == kNoSignal) {

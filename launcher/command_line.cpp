@@ -26,7 +26,7 @@ constexpr std::array<Command, 15> kCommands{{
     {"train", "train by a plan (under mpirun)", command_train},
     {"evaluate", "score a trained router against baselines", command_evaluate},
     {"report", "write one HTML page about training runs", command_report},
-    {"export", "write initial weights and training samples for other programs", command_export},
+    {"export", "write weights, initial or trained, and samples for other programs", command_export},
     {"bench", "compare planners: predicted, and as measured", command_bench},
     {"show", "print one of Motley's files for a person", command_show},
     {"config", "print the effective configuration, where each value came from", command_config},

@@ -6,6 +6,7 @@
 #include "motley/base/log.h"
 #include "motley/launcher/config_arguments.h"
 #include "motley/launcher/context.h"
+#include "motley/launcher/export_model.h"
 #include "motley/launcher/options.h"
 #include "motley/record/safetensors.h"
 #include "motley/runtime/weights.h"
@@ -38,12 +39,15 @@ int command_export(const Invocation& invocation) {
   ConfigArguments arguments;
   std::string out;
   std::int64_t steps = 0;
+  std::string trained;
   arguments.add_to(options);
   options.add_options()("out", po::value(&out), "folder to write (default: RUN_DIRECTORY/export)")(
-      "steps", po::value(&steps), "training steps whose samples are written too (default: 0)");
+      "steps", po::value(&steps), "training steps whose samples are written too (default: 0)")(
+      "trained", po::value(&trained),
+      "folder of a training run: instead write its network as model.safetensors and model.json");
   const auto values =
-      parse_options(invocation, "export", "export CONFIG [--steps N] [--out DIR]",
-                    "motley export configs/quickstart.toml --steps 4 --out run/export", options, "config");
+      parse_options(invocation, "export", "export CONFIG [--steps N | --trained RUN] [--out DIR]",
+                    "motley export configs/quickstart.toml --trained run/quickstart --out router", options, "config");
   if (!values) {
     return 0;
   }
@@ -52,8 +56,16 @@ int command_export(const Invocation& invocation) {
     throw InputError::of("motley export: --steps: found {}, expected 0 to train.steps = {}", steps, config.train.steps);
   }
   [[maybe_unused]] const HostMemory memory = start_device(config);
-  const Workload workload = workload_of(config, invocation.registry);
+  std::vector<ConfigKey> keys;
+  const Workload workload = workload_of(config, invocation.registry, &keys);
   const std::filesystem::path directory = out.empty() ? config.run_directory / "export" : std::filesystem::path(out);
+  if (!trained.empty()) {
+    if (steps > 0) {
+      throw InputError("motley export: found --trained and --steps, expected one of them");
+    }
+    write_model(trained, directory, config, workload, keys);
+    return 0;
+  }
   Stage whole(workload, 0, static_cast<int>(workload.layers.size()), {}, config.train.seed, optimizer_options(config));
   save_weights(directory / "weights", {{0, &whole}});
   for (std::int64_t step = 0; step < steps; ++step) {

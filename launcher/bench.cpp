@@ -13,7 +13,7 @@ int command_bench(const Invocation& invocation) {
   constexpr const char* kUsage =
       "usage: motley bench plans ... (motley bench plans --help tells more)\n\n"
       "  plans  every planner's plan for one profile: predicted, over the bound, and as measured\n\n"
-      "example: motley bench plans --profile run/profile.json --batch 256\n";
+      "example: motley bench plans --profile run/quickstart/profile.json --batch 512\n";
   const std::string what = invocation.arguments.empty() ? "" : invocation.arguments.front();
   if (what == "--help" || what == "-h") {
     std::cout << kUsage;

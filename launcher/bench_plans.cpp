@@ -76,7 +76,7 @@ int bench_plans(const Invocation& invocation) {
       parse_options(invocation, "bench plans",
                     "bench plans --profile FILE --batch N [--planners NAME...]\n   or: motley bench plans CONFIG "
                     "[--repeats N] [--steps N], which runs every plan as well",
-                    "motley bench plans --profile run/profile.json --batch 256", options, "config");
+                    "motley bench plans --profile run/quickstart/profile.json --batch 512", options, "config");
   if (!values) {
     return 0;
   }

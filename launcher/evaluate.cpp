@@ -17,8 +17,8 @@ int command_evaluate(const Invocation& invocation) {
   options.add_options()("run", po::value(&run)->required(), "folder of a training run")(
       "data", po::value(&data)->default_value("data/mmlu_pro"), "folder of the outcomes")("json",
                                                                                           "print one JSON object");
-  const auto values =
-      parse_options(invocation, "evaluate", "evaluate RUN [--data DIR]", "motley evaluate run", options, "run");
+  const auto values = parse_options(invocation, "evaluate", "evaluate RUN [--data DIR]",
+                                    "motley evaluate run/quickstart", options, "run");
   if (!values) {
     return 0;
   }

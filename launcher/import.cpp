@@ -80,8 +80,9 @@ int command_import(const Invocation& invocation) {
       "plan", po::value(&plan), "plan to price (sailor)")("model", po::value(&model),
                                                           "name in the tables (sailor; default: by layers)")(
       "json", "print the model, or the price, as one JSON object");
-  const auto values = parse_options(invocation, "import", "import KIND FILE [--out MODEL | --plan PLAN]",
-                                    "motley import pipedream vgg16.graph.txt --out model.json", options, "what");
+  const auto values =
+      parse_options(invocation, "import", "import KIND FILE [--out MODEL | --plan PLAN]",
+                    "motley import pipedream examples/convolutions.graph.txt --out model.json", options, "what");
   if (!values) {
     return 0;
   }

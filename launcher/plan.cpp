@@ -97,8 +97,9 @@ int command_plan(const Invocation& invocation) {
       "pipedream-cost", "the cost of PipeDream's optimiser with its two faults, for comparison")(
       "linearise", "cut one linear order of the graph instead of the graph");
   options.add(graphs);
-  const auto values = parse_options(invocation, "plan", "plan --profile FILE --batch N [--planner NAME] [--out FILE]",
-                                    "motley plan --profile run/profile.json --batch 256 --explain", options, "");
+  const auto values = parse_options(
+      invocation, "plan", "plan --profile FILE --batch N [--planner NAME] [--out FILE]",
+      "motley plan --profile run/quickstart/profile.json --batch 512 --explain --out plan.json", options, "");
   if (!values) {
     return 0;
   }

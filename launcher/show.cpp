@@ -135,7 +135,7 @@ int command_show(const Invocation& invocation) {
       "file", po::value(&name)->required(),
       "profile.json, plan.json, model.json, evaluation.json, trace.json, record.jsonl, .safetensors, a "
       "schedule's .csv, or the folder of a run or of checkpoints")("json", "print one JSON object");
-  const auto values = parse_options(invocation, "show", "show FILE", "motley show run/plan.json", options, "file");
+  const auto values = parse_options(invocation, "show", "show FILE", "motley show plan.json", options, "file");
   if (!values) {
     return 0;
   }

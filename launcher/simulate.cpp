@@ -48,9 +48,9 @@ int command_simulate(const Invocation& invocation) {
       "schedule", po::value(&schedule),
       "1f1b, gpipe, zero-bubble, interleaved-1f1b or a CSV file, instead of the plan's own")(
       "trace", po::value(&trace), "Chrome/Perfetto trace to write")("json", "print one JSON object");
-  const auto values =
-      parse_options(invocation, "simulate", "simulate --profile FILE --plan FILE [--schedule S] [--trace OUT]",
-                    "motley simulate --profile run/profile.json --plan run/plan.json --trace trace.json", options, "");
+  const auto values = parse_options(
+      invocation, "simulate", "simulate --profile FILE --plan FILE [--schedule S] [--trace OUT]",
+      "motley simulate --profile run/quickstart/profile.json --plan plan.json --trace trace.json", options, "");
   if (!values) {
     return 0;
   }

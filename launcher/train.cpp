@@ -260,7 +260,7 @@ int command_train(const Invocation& invocation) {
   const auto prepare = [&]() -> std::optional<RankInputs> {
     const auto values =
         parse_options(invocation, "train", "train CONFIG --plan FILE [--run DIR]",
-                      "mpirun -n 4 motley train configs/quickstart.toml --plan run/plan.json", options, "config");
+                      "mpirun -n 4 motley train configs/quickstart.toml --plan plan.json", options, "config");
     if (!values) {
       return std::nullopt;
     }

@@ -175,7 +175,8 @@ void SignalWatch::end(int signal) {
       print(failure->cause());
     } else if (signal == kNoSignal) {
       print(fmt::format("the ranks did not {} together within {:.1f} s: one is stopped{}", ending_ ? "end" : "start",
-                        limit_s_.load(), ending_ ? "" : " or still reads its files"));
+                        limit_s_.load(),
+                        ending_ ? "" : " or still reads its files; a higher comm.deadline_s gives more time"));
     } else {
       print(fmt::format("ended by {}", name_of(signal)));
     }

@@ -78,7 +78,7 @@ function routerTable(evaluation) {
 
 function routerSection(evaluation) {
   return [
-    el("p", { class: "soft" }, `${count(evaluation.queries)} held-out queries, ${count(evaluation.models)} LLMs. A curve is what a method reaches as it weighs price against quality; up and to the left is better. On the right, points on the diagonal mean what they say; their size is the number of pairs of query and LLM.`),
+    el("p", { class: "soft" }, `${count(evaluation.queries)} held-out queries, ${count(evaluation.models)} LLMs. A curve is what a method reaches as it weighs price against quality; up and to the left is better. In the other chart points on the diagonal mean what they say; their size is the number of pairs of query and LLM.`),
     el("div", { class: "two" }, el("div", {}, frontierChart(evaluation)), el("div", {}, calibrationChart(evaluation))),
     routerTable(evaluation),
   ];

@@ -105,7 +105,7 @@ function axis(more = {}) {
 function legend(more = {}) {
   return {
     type: "scroll", top: 0, left: 0, itemWidth: 14, itemHeight: 9, itemGap: 14,
-    textStyle: { color: colour("soft"), fontSize: 12.5 },
+    textStyle: { color: colour("soft"), fontSize: 12.5, lineHeight: 18 },  // a page of it is cut off at the lines
     pageTextStyle: { color: colour("soft") }, pageIconColor: colour("accent"), pageIconInactiveColor: colour("line"), ...more,
   };
 }

@@ -15,7 +15,7 @@ std::vector<std::pair<std::string, std::string>> version_table() {
           {"CUDA", MOTLEY_CUDA_VERSION[0] == '\0' ? "not compiled in"
                                                   : "kernels compiled by nvcc " MOTLEY_CUDA_VERSION
                                                     "; stages run on host cores"},
-          {"NCCL", "not compiled in"},
+          {"NCCL", "loaded when needed, 2.17 or newer; stages run on host cores"},
           {"transports", "tcp, mpi"},
           {"Boost", fmt::format("{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000)},
           {"compiler", __VERSION__}};

@@ -26,6 +26,7 @@ constexpr double kTolerance = 1e-3;                // of bounds
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 20'000'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesAHost = 150;
+constexpr double kShares[] = {0.99, 0.98, 0.96};             // of memory, where a chain does not fit
 constexpr double kAboveBound[] = {1.002, 1.01, 1.02, 1.04};  // times whose assignments suggest orders
 
 /// One micro-batch size.
@@ -104,11 +105,11 @@ class Search {
       size.instance = std::make_unique<Instance>(profile_, topology_, *links_, sizes[i], options_.global_batch);
       size.prices = std::make_unique<PriceBound>(*size.instance, after_, most, false);
       size.builder = std::make_unique<ChainBuilder>(*size.instance, size.prices->values(), most);
-      size.chain = search_orders(*size.builder, {}, 0.0, 0, 0, true);
+      size.chain = search_orders(*size.builder, {});
     }
     if (std::any_of(sizes_.begin(), sizes_.end(), [](const Size& size) { return !size.chain.stages.empty(); })) return;
     sure_to_fit_ = false;  // then at least try
-    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {}, 0.0, 0, 0, false);
+    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {.sure_to_fit = false});
   }
 
   /// Offers the fastest device that the whole model fits on; returns the least time of any, fitting or not.
@@ -174,14 +175,32 @@ class Search {
     const std::int64_t probes = std::min({options_.max_expansions, kDeviceSteps / profile_.cluster.size(),
                                           kProbesAHost * static_cast<std::int64_t>(topology_.hosts.size())});
     const auto search = [&](std::uint64_t seed) {
-      return search_orders(*size.builder, orders, period, probes, seed, sure_to_fit_);
+      return search_orders(*size.builder, {orders, period, probes, seed, 1.0, sure_to_fit_});
     };
     auto other = std::async(std::launch::async, search, 2);
     size.chain = search(1);
-    offer(size);
+    offer_or_mend(size);
     size.chain = other.get();
-    offer(size);
+    offer_or_mend(size);
     spent_ += 2 * probes;
+  }
+
+  /// Stages need a little more than the chain's estimate where messages pile up in front of slow stages: then the same
+  /// order of hosts with some memory to spare.
+  void offer_or_mend(Size& size) {
+    offer(size);
+    for (const double share : kShares) {
+      if (size.chain.stages.empty() || candidates_.best() < size.chain.time * kWorthReplaying) return;
+      std::vector<int> order;
+      const auto append = [&](int host) {
+        if (std::find(order.begin(), order.end(), host) == order.end()) order.push_back(host);
+      };
+      for (const ChainStage& stage : size.chain.stages) append(topology_.host[stage.device]);
+      for (int host = 0; host < static_cast<int>(topology_.hosts.size()); ++host) append(host);
+      size.chain =
+          search_orders(*size.builder, {.orders = {order}, .memory_share = share, .sure_to_fit = sure_to_fit_});
+      offer(size);
+    }
   }
 
   void offer(const Size& size) {

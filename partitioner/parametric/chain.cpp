@@ -26,13 +26,22 @@ bool ChainBuilder::keeps_up(const State& state, const ChainLimits& limits, doubl
   return std::max(lag + behind + work, work + (depth - 1) * period) <= depth * period * (1.0 + kRounding);
 }
 
-bool ChainBuilder::fits(const ChainLimits& limits, int device, int first, int end, double depth) const {
-  const double in_flight = std::min(depth, instance_.micro_batches);
-  const double needed = limits.sure_to_fit
-                            ? instance_.most_memory(first, end, in_flight)
-                            : instance_.fixed_memory(first, end) + in_flight * instance_.saved_of(first, end) -
-                                  (in_flight == instance_.micro_batches ? instance_.posted_in[first] : 0.0);
-  return needed <= instance_.topology.memory[device];
+bool ChainBuilder::fits(const State& state, const ChainLimits& limits, int device, double send, int first,
+                        double depth) const {
+  const Instance& in = instance_;
+  const int end = state.layer;
+  const double memory = limits.memory_share * in.topology.memory[device];
+  const double in_flight = std::min(depth, in.micro_batches);
+  if (!limits.sure_to_fit) {
+    const double unposted = in_flight == in.micro_batches ? in.posted_in[first] : 0.0;
+    return in.fixed_memory(first, end) + in_flight * in.saved_of(first, end) - unposted <= memory;
+  }
+  double waiting = 0.0;  // messages of the warm-up that the next stage is too slow to take
+  if (const double pace = std::max(state.forward, send); pace > 0.0) {
+    const double taken = ((in_flight - 1.0) * in.forward_of(in.topology.type[device], first, end) - send) / pace;
+    waiting = std::max(0.0, in_flight - 1.0 - std::max(0.0, taken));
+  }
+  return in.most_memory(first, end, in_flight) + waiting * in.posted_in[end] <= memory;
 }
 
 bool ChainBuilder::take(State& state, const ChainLimits& limits, int device, ChainStage& stage) const {
@@ -41,11 +50,13 @@ bool ChainBuilder::take(State& state, const ChainLimits& limits, int device, Cha
   const int end = state.layer;
   const double m = in.micro_batches;
   double messages = 0.0;
+  double send = 0.0;
   if (state.device >= 0) {
     const double f = in.send_forward(device, state.device, end);
     const double b = in.send_backward(device, state.device, end);
     if (std::max(f, b) > limits.period) return false;
     messages = f + b;
+    send = f;
   }
   const double behind = messages + state.round_trip;
   const int least_depth = state.depth + 1;
@@ -61,7 +72,7 @@ bool ChainBuilder::take(State& state, const ChainLimits& limits, int device, Cha
       const int middle = (low + first) / 2;
       const double counted =
           work[end] - work[middle] + 2 * in.overhead - hidden_share * (forward[end] - forward[middle] + in.overhead);
-      if (counted <= limits.period && fits(limits, device, middle, end, least_depth)) {
+      if (counted <= limits.period && fits(state, limits, device, send, middle, least_depth)) {
         first = middle;
       } else {
         low = middle + 1;
@@ -83,7 +94,7 @@ bool ChainBuilder::take(State& state, const ChainLimits& limits, int device, Cha
       if (excess > 0.0 || least_depth + kMostExtraWarmUp < in.count) continue;
       depth = least_depth;
     }
-    if (!fits(limits, device, from, end, depth)) continue;
+    if (!fits(state, limits, device, send, from, depth)) continue;
     const double price = limits.depth_price * std::max(0.0, 1.0 - state.depth / limits.depth_scale);
     const double value = values_[end] - values_[from] - price * (depth - state.depth);
     if (value > most) {
@@ -98,6 +109,7 @@ bool ChainBuilder::take(State& state, const ChainLimits& limits, int device, Cha
   state.depth = chosen_depth;
   state.device = device;
   ++state.stages;
+  state.forward = in.forward_of(type, chosen, end);
   state.round_trip = behind + in.work_of(type, chosen, end);
   state.lag = std::max(state.lag, (chosen_depth - 1) * limits.period - behind);
   state.lag_stretched = std::max(state.lag_stretched, (chosen_depth - 1) * limits.period * (1.0 + kStretch) - behind);

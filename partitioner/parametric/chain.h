@@ -17,10 +17,11 @@ struct ChainStage {
 
 /// What a greedy probe holds itself to.
 struct ChainLimits {
-  double period = 0.0;       ///< seconds a micro-batch
-  double depth_price = 0.0;  ///< how many layers a step of depth must bring at the end of the pipeline
-  double depth_scale = 1.0;  ///< the depth at which a step costs nothing any more
-  bool sure_to_fit = true;   ///< memory as Instance::most_memory; else as the least that a stage needs
+  double period = 0.0;        ///< seconds a micro-batch
+  double depth_price = 0.0;   ///< how many layers a step of depth must bring at the end of the pipeline
+  double depth_scale = 1.0;   ///< the depth at which a step costs nothing any more
+  double memory_share = 1.0;  ///< of a device's memory that stages may use
+  bool sure_to_fit = true;    ///< memory as Instance::most_memory; else as the least that a stage needs
 };
 
 /// Builds a 1F1B pipeline from its last stage to its first, giving each device in turn the layers that are worth most.
@@ -44,6 +45,7 @@ class ChainBuilder {
     int depth = 0;    ///< of the first stage
     int device = -1;  ///< of the first stage
     int stages = 0;
+    double forward = 0.0;        ///< seconds of the first stage's pass
     double round_trip = 0.0;     ///< seconds of one micro-batch through them, both ways
     double lag = 0.0;            ///< max over t of (w_t - 1) tau - (round trip after t)
     double lag_stretched = 0.0;  ///< likewise for a period that is a little longer
@@ -53,7 +55,7 @@ class ChainBuilder {
   ChainBuilder(const Instance& instance, std::vector<double> values, int most_stages)
       : instance_(instance), values_(std::move(values)), most_stages_(most_stages) {}
 
-  [[nodiscard]] State start() const { return State{instance_.layers, 0, -1, 0, 0.0, -1e300, -1e300}; }
+  [[nodiscard]] State start() const { return State{instance_.layers, 0, -1, 0, 0.0, 0.0, -1e300, -1e300}; }
   /// Offers `devices` in order; appends to `stages` if there.
   void extend(State& state, const ChainLimits& limits, std::span<const int> devices,
               std::vector<ChainStage>* stages = nullptr) const;
@@ -65,7 +67,9 @@ class ChainBuilder {
   /// Whether the pipeline from a stage of `work` and `depth` on keeps the period, `behind` after it.
   [[nodiscard]] bool keeps_up(const State& state, const ChainLimits& limits, double behind, double work,
                               int depth) const;
-  [[nodiscard]] bool fits(const ChainLimits& limits, int device, int first, int end, double depth) const;
+  /// `send` is the time of a message to the stage after it.
+  [[nodiscard]] bool fits(const State& state, const ChainLimits& limits, int device, double send, int first,
+                          double depth) const;
   bool take(State& state, const ChainLimits& limits, int device, ChainStage& stage) const;
 
   const Instance& instance_;

@@ -20,15 +20,15 @@ constexpr double kCold = 0.05;
 
 class OrderSearch {
  public:
-  OrderSearch(const ChainBuilder& builder, std::vector<std::vector<int>> orders, double least_period,
-              std::int64_t probes, std::uint64_t seed, bool sure_to_fit)
+  OrderSearch(const ChainBuilder& builder, OrderOptions options)
       : builder_(builder),
-        orders_(std::move(orders)),
-        least_period_(least_period),
-        probes_(probes),
-        engine_(seed),
+        orders_(std::move(options.orders)),
+        least_period_(options.least_period),
+        probes_(options.probes),
+        engine_(options.seed),
         hosts_(static_cast<int>(builder.instance().topology.hosts.size())) {
-    limits_.sure_to_fit = sure_to_fit;
+    limits_.memory_share = options.memory_share;
+    limits_.sure_to_fit = options.sure_to_fit;
   }
 
   OrderedChain run() {
@@ -232,9 +232,8 @@ class OrderSearch {
 
 }  // namespace
 
-OrderedChain search_orders(const ChainBuilder& builder, std::vector<std::vector<int>> orders, double least_period,
-                           std::int64_t probes, std::uint64_t seed, bool sure_to_fit) {
-  return OrderSearch(builder, std::move(orders), least_period, probes, seed, sure_to_fit).run();
+OrderedChain search_orders(const ChainBuilder& builder, OrderOptions options) {
+  return OrderSearch(builder, std::move(options)).run();
 }
 
 }  // namespace motley::parametric

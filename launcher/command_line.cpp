@@ -7,7 +7,7 @@
 
 #include "motley/base/error.h"
 #include "motley/base/log.h"
-#include "motley/config/table_reader.h"
+#include "motley/base/nearest.h"
 #include "motley/launcher/commands.h"
 #include "motley/launcher/mpirun.h"
 #include "motley/launcher/options.h"
@@ -16,10 +16,11 @@
 namespace motley {
 namespace {
 
-constexpr std::array<Command, 15> kCommands{{
+constexpr std::array<Command, 16> kCommands{{
     {"run", "profile, plan, train and evaluate: all of it", command_run},
     {"profile", "measure layers and links (under mpirun)", command_profile},
     {"plan", "cut the model into stages for a profile", command_plan},
+    {"check", "check a plan and its certificate against a profile, without the planner", command_check},
     {"import", "read a model that another tool profiled", command_import},
     {"schedule", "print, convert and validate schedules", command_schedule},
     {"simulate", "replay a plan action by action", command_simulate},

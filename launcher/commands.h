@@ -35,6 +35,7 @@ struct Command {
 int command_profile(const Invocation& invocation);
 int command_import(const Invocation& invocation);
 int command_plan(const Invocation& invocation);
+int command_check(const Invocation& invocation);
 int command_simulate(const Invocation& invocation);
 int command_train(const Invocation& invocation);
 int command_evaluate(const Invocation& invocation);

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "motley/base/error.h"
-#include "motley/config/table_reader.h"
+#include "motley/base/nearest.h"
 #include "motley/partitioner/search.h"
 
 namespace motley {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "motley/base/error.h"
-#include "motley/config/table_reader.h"
+#include "motley/base/nearest.h"
 #include "motley/launcher/options.h"
 #include "motley/partitioner/importers/importers.h"
 #include "motley/partitioner/importers/sailor.h"

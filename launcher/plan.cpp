@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <fmt/ranges.h>
 
 #include <atomic>
@@ -16,7 +14,6 @@
 #include "motley/launcher/search_arguments.h"
 #include "motley/partitioner/explain.h"
 #include "motley/partitioner/search.h"
-#include "motley/plan/features.h"
 #include "motley/plan/files.h"
 
 namespace motley {
@@ -61,17 +58,6 @@ void warn_of(const Found& found, const SearchOptions& options) {
   if (!found.statistics.complete) {
     spdlog::warn("the search was ended before it was done: the plan may be {:.2f} % above the best ({})",
                  100.0 * found.plan.certificate->gap, name_of(options.objective));
-  }
-  std::vector<std::string> missing;
-  for (const Feature& feature : features()) {
-    for (const std::string& used : features_of(found.plan)) {
-      if (used == feature.name && !feature.runnable) {
-        missing.push_back(used);
-      }
-    }
-  }
-  if (!missing.empty()) {
-    spdlog::warn("motley train cannot execute this plan yet: it uses {}", fmt::join(missing, ", "));
   }
 }
 

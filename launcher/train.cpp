@@ -18,7 +18,6 @@
 #include "motley/launcher/resume.h"
 #include "motley/launcher/simulated_events.h"
 #include "motley/launcher/training_record.h"
-#include "motley/plan/features.h"
 #include "motley/plan/files.h"
 #include "motley/runtime/checkpointer.h"
 #include "motley/runtime/executor.h"
@@ -129,7 +128,6 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     profile = read_profile(arguments.profile_file);
   }
   check_plan(plan, arguments, config, profile, rank == 0);
-  expect_runnable(plan, arguments.plan_file);
   const std::vector<int> first_ranks = first_ranks_of(plan);
   const std::filesystem::path directory =
       arguments.run_directory.empty() ? config.run_directory : std::filesystem::path(arguments.run_directory);

@@ -3,10 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 #include "motley/partitioner/baselines.h"
 #include "motley/partitioner/brute_force.h"
 #include "motley/partitioner/exact.h"
@@ -28,22 +28,6 @@ constexpr Planner kPlanners[] = {
     {"uniform", plan_uniform},     {"parameters", plan_parameters}, {"flops", plan_flops},
     {"single", plan_single},       {"greedy", plan_greedy},         {"random", plan_random},
     {"pipedream", plan_pipedream}, {"dapple", plan_dapple},         {"brute-force", plan_brute_force}};
-
-/// Levenshtein's distance, O(|a| |b|).
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
-    }
-  }
-  return row.back();
-}
 
 }  // namespace
 
@@ -76,11 +60,9 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     return result;
   }
   const std::vector<std::string> names = planner_names();
-  const auto nearest = std::min_element(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
-    return edit_distance(planner, a) < edit_distance(planner, b);
-  });
-  throw InputError::of("planner: '{}' found, one of {} expected; did you mean '{}'?", planner, fmt::join(names, ", "),
-                       *nearest);
+  const std::string near = nearest(planner, names);
+  throw InputError::of("planner: '{}' found, one of {} expected{}", planner, fmt::join(names, ", "),
+                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
 std::vector<std::string> planner_names() {

@@ -21,9 +21,7 @@ bool is_searched_schedule(const std::string& name) {
 
 void check_allow(const SearchOptions& options) {
   for (const std::string& name : options.allow) {
-    const auto known = std::find_if(features().begin(), features().end(),
-                                    [&](const Feature& feature) { return feature.name == name; });
-    if (known == features().end() || name == "listed") {
+    if (name == "listed" || std::find(features().begin(), features().end(), name) == features().end()) {
       throw InputError::of("allow: '{}' found, replicas, recompute, bfloat16, int8 or a schedule ({}) expected", name,
                            fmt::join(kSearchedSchedules, ", "));
     }

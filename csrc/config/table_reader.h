@@ -11,9 +11,6 @@
 
 namespace motley {
 
-/// The name in `known` nearest to `text` by edit distance; empty if none is near.
-[[nodiscard]] std::string nearest(std::string_view text, const std::vector<std::string>& known);
-
 /// One key of a configuration as it takes effect.
 struct ConfigKey {
   std::string path;     ///< "train.steps"

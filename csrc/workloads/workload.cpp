@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 #include "motley/workloads/router.h"
 #include "motley/workloads/transformer.h"
 

@@ -109,10 +109,5 @@ TEST(Config, EveryConfigurationInTheTreeIsRead) {
   EXPECT_GE(read, 1);
 }
 
-TEST(Nearest, FindsATypoAndNothingFarAway) {
-  EXPECT_EQ(nearest("unifrom", {"exact", "uniform", "parameters"}), "uniform");
-  EXPECT_EQ(nearest("zzzzzz", {"exact", "uniform"}), "");
-}
-
 }  // namespace
 }  // namespace motley

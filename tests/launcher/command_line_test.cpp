@@ -18,8 +18,8 @@ using testing::StartsWith;
 TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
   const Outcome all = motley_program("--help");
   EXPECT_EQ(all.exit_code, 0);
-  for (const std::string command : {"run", "profile", "plan", "import", "simulate", "train", "evaluate", "report",
-                                    "export", "schedule", "show", "config", "doctor", "completion"}) {
+  for (const std::string command : {"run", "profile", "plan", "check", "import", "simulate", "train", "evaluate",
+                                    "report", "export", "schedule", "show", "config", "doctor", "completion"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + command)) << all.out;
     const Outcome one = motley_program(command + " --help");
     EXPECT_EQ(one.exit_code, 0) << one.err;

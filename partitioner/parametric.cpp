@@ -25,8 +25,9 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTolerance = 1e-3;                // of bounds
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 20'000'000;  // devices offered to chains, a thread
-constexpr std::int64_t kProbesAHost = 150;
-constexpr double kShares[] = {0.99, 0.98, 0.96};             // of memory, where a chain does not fit
+constexpr std::int64_t kProbesAHost = 80;
+constexpr double kShares[] = {0.985, 0.97, 0.95};            // of memory, where a chain does not fit
+constexpr std::int64_t kMendingShare = 4;                    // part of the probes spent on that
 constexpr double kAboveBound[] = {1.002, 1.01, 1.02, 1.04};  // times whose assignments suggest orders
 
 /// One micro-batch size.
@@ -179,15 +180,15 @@ class Search {
     };
     auto other = std::async(std::launch::async, search, 2);
     size.chain = search(1);
-    offer_or_mend(size);
+    offer_or_mend(size, period, probes);
     size.chain = other.get();
-    offer_or_mend(size);
+    offer_or_mend(size, period, probes);
     spent_ += 2 * probes;
   }
 
   /// Stages need a little more than the chain's estimate where messages pile up in front of slow stages: then the same
   /// order of hosts with some memory to spare.
-  void offer_or_mend(Size& size) {
+  void offer_or_mend(Size& size, double period, std::int64_t probes) {
     offer(size);
     for (const double share : kShares) {
       if (size.chain.stages.empty() || candidates_.best() < size.chain.time * kWorthReplaying) return;
@@ -197,8 +198,7 @@ class Search {
       };
       for (const ChainStage& stage : size.chain.stages) append(topology_.host[stage.device]);
       for (int host = 0; host < static_cast<int>(topology_.hosts.size()); ++host) append(host);
-      size.chain =
-          search_orders(*size.builder, {.orders = {order}, .memory_share = share, .sure_to_fit = sure_to_fit_});
+      size.chain = search_orders(*size.builder, {{order}, period, probes / kMendingShare, 1, share, sure_to_fit_});
       offer(size);
     }
   }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <utility>
 
 namespace motley::parametric {
 namespace {
@@ -144,25 +145,33 @@ class OrderSearch {
     limits_ = best_limits_;
   }
 
+  /// Halves the range between the last period that no order was found for and the best one's, from below.
   void search() {
     if (best_.time == kInfinity) return;
     limits_.depth_scale = static_cast<double>(best_.stages.size());
-    // From below, while there is something to win.
-    const double rise = std::max(kRise, std::pow(best_period_ / least_period_, 1.5 / kLevels));
-    double period = least_period_ * kRise;
+    double failed = least_period_;
+    double period = std::min(failed * kRise, best_period_ * kPeriodStep);
     choose_start(period);
-    bool found = false;
-    while (!found && period < best_period_ / kPeriodStep && spent_ < probes_) {
-      limits_.period = period;
-      found = anneal(probes_ / kLevels);
-      period *= rise;
-    }
     while (spent_ < probes_) {
+      limits_.period = period;
+      if (!anneal(std::min(probes_ - spent_, probes_ / kLevels))) failed = std::max(failed, period);
+      period = std::min(std::sqrt(failed * best_period_), best_period_ * kPeriodStep);
+      start_from_better(period);
+    }
+  }
+
+  /// Of the order at hand and the best one, that which leaves fewer layers at `period`.
+  void start_from_better(double period) {
+    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    limits_.period = period;
+    const double left = score(order_, states, 0);
+    const ChainLimits limits = std::exchange(limits_, best_limits_);
+    limits_.period = period;
+    limits_.depth_scale = static_cast<double>(best_.stages.size());
+    if (score(best_order_, states, 0) <= left) {
       order_ = best_order_;
-      limits_ = best_limits_;
-      limits_.depth_scale = static_cast<double>(best_.stages.size());
-      limits_.period = best_period_ * kPeriodStep;
-      anneal(std::min(probes_ - spent_, probes_ / kLevels));
+    } else {
+      limits_ = limits;
     }
   }
 

@@ -21,7 +21,6 @@ constexpr std::array<std::int64_t, 3> kSizes = {1, 2, 4};
 constexpr double kSpread = 0.002;  // between blocks: Sailor's tables repeat one block, so this is ours
 constexpr int kFewestHostsOfZone = 4;
 constexpr int kMostZones = 4;
-constexpr int kOtherRegion = 4;          // the zone that is in another region
 constexpr double kFastestBlock = 3.910;  // ms of a block and a sample, GH-96
 constexpr double kSlowestBlock = 29.72;  // RTX-2080
 constexpr double kOverfullShare = 0.41;  // of all devices
@@ -108,9 +107,8 @@ constexpr std::array<Type, 7> kTypes = {{
      {-0.2047, 5.5235, 18.3402, 49.7692},
      {0.0, 0.0, 0.11, 0.12}},
 }};
-// multizone_bandwidths_het.json, us-central1-a to us-central1-b and to us-west1-b, A100-40, one GPU at each end.
+// multizone_bandwidths_het.json, us-central1-a to us-central1-b, A100-40, one GPU at each end.
 constexpr double kBetweenZones = 0.97;
-constexpr Rate kBetweenRegions = {-0.002646, 0.04790, 0.2074, 0.6195};
 
 // llm_info.json, OPT-350: floats of weights, of the output and of what is saved, a sample.
 constexpr double kBlockWeights = 12'596'224;
@@ -177,14 +175,12 @@ TransferCurve curve(const RateAt& rate_at) {
   return TransferCurve(points);
 }
 
-TransferCurve link(const Type& from, const Type& to, bool same_host, bool same_zone, bool same_region) {
+TransferCurve link(const Type& from, const Type& to, bool same_host, bool same_zone) {
   return curve([&](double megabytes) {
     if (same_host) return gigabytes_per_second(from.inside_host, megabytes);
     const double hosts = std::min(gigabytes_per_second(from.between_hosts, megabytes),
                                   gigabytes_per_second(to.between_hosts, megabytes));
-    if (same_zone) return hosts;
-    if (same_region) return kBetweenZones * hosts;
-    return std::min(hosts, gigabytes_per_second(kBetweenRegions, megabytes));
+    return same_zone ? hosts : kBetweenZones * hosts;
   });
 }
 
@@ -320,26 +316,45 @@ Profile synthetic_profile(const SyntheticSize& size) {
   add_layers(profile.model, size.layers, binding_saved(milliseconds, bytes, size.layers, draw));
 
   // Every link between two hosts is one of few.
-  std::map<std::tuple<int, int, bool, bool, bool>, TransferCurve> curves;
+  std::map<std::tuple<int, int, bool, bool>, TransferCurve> curves;
   for (int from = 0; from < size.devices; ++from) {
     std::vector<TransferCurve>& row = profile.cluster.links.emplace_back();
     for (int to = 0; to < size.devices; ++to) {
       const HostDraw& a = hosts[static_cast<std::size_t>(host_of[static_cast<std::size_t>(from)])];
       const HostDraw& b = hosts[static_cast<std::size_t>(host_of[static_cast<std::size_t>(to)])];
-      const std::tuple key{a.type, b.type, &a == &b, a.zone == b.zone,
-                           (a.zone == kOtherRegion) == (b.zone == kOtherRegion)};
+      const std::tuple key{a.type, b.type, &a == &b, a.zone == b.zone};
       auto found = curves.find(key);
       if (found == curves.end()) {
-        const auto [of_a, of_b, same_host, same_zone, same_region] = key;
+        const auto [of_a, of_b, same_host, same_zone] = key;
         found = curves
                     .emplace(key, link(types[static_cast<std::size_t>(of_a)], types[static_cast<std::size_t>(of_b)],
-                                       same_host, same_zone, same_region))
+                                       same_host, same_zone))
                     .first;
       }
       row.push_back(found->second);
     }
   }
   return profile;
+}
+
+double memory_bound_share(const Plan& plan, const Profile& profile) {
+  const std::vector<LayerProfile>& layers = profile.model.layers;
+  const std::size_t index = profile.model.size_index(plan.micro_batch_size);
+  int bound = 0;
+  for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+    const StagePlan& stage = plan.stages[s];
+    const std::int64_t in_flight = std::min<std::int64_t>(stage.warm_up, plan.micro_batches);
+    const auto fits = [&](int layer) {
+      if (layer < 0 || layer >= static_cast<int>(layers.size())) return false;
+      const LayerProfile& of = layers[static_cast<std::size_t>(layer)];
+      const Bytes more = 2 * of.parameters + of.optimizer_state + in_flight * of.memory[index].saved;
+      const int device = stage.replicas.front().device;
+      return plan.prediction->stage_memory[s] + more <=
+             profile.cluster.devices[static_cast<std::size_t>(device)].memory;
+    };
+    if (!fits(stage.first_layer - 1) && !fits(stage.end_layer)) ++bound;
+  }
+  return static_cast<double>(bound) / profile.cluster.size();
 }
 
 SearchOptions synthetic_options() {

@@ -16,16 +16,16 @@ struct SyntheticSize {
 };
 
 /// A transformer and a cluster drawn from measured distributions: eth-easl/sailor (SOSP 2025), its tables of OPT-350 on
-/// seven GPU types and its link fits; synthetic.cpp has the constants and fit_sailor.py beside the benchmark prints
-/// them from Sailor's files.
+/// seven GPU types and its link fits; synthetic.cpp has the constants and the files that they come from.
 ///
 ///  - Layers: an embedding, layers - 2 equal blocks, a head, in float32, sequences of 2,048. Times by type and
-///    micro-batch size (1, 2, 4); blocks differ by the spread that the tables show.
-///  - Types: the seven measured ones in seeded order, then the same at another clock.
+///    micro-batch size (1, 2, 4); blocks differ by 0.2 % (the tables repeat one block).
+///  - Types: speeds drawn one in each of equal parts of the measured range, on a logarithmic scale; each is the
+///  measured
+///    type that is nearest, at another clock.
 ///  - Hosts: devices / hosts devices each, one type a host, every type on as many hosts, hosts in seeded order.
-///  - Links: inside a host, between hosts, between zones of a region and between regions, as measured for the types of
-///    both ends; where a pair was not measured, the slower of the two, as Sailor does. Every `kHostsOfZone` hosts are a
-///    zone, the fourth zone of four is another region.
+///  - Links: inside a host, between hosts and between zones of a region, as measured for the types of both ends; of two
+///    types the slower, as Sailor does. Up to four zones of four hosts or more.
 ///  - Memory: a GPU's own less 5 to 15 % that the host's other work holds, drawn by host. How much a block saves for
 ///    its backward is measured between "its input" (all recomputed inside the block) and "everything"; it is drawn so
 ///    that the fair share of kOverfullShare of the devices that a plan would use does not fit at a random place.
@@ -36,5 +36,9 @@ struct SyntheticSize {
 
 /// Synchronous 1F1B, a global batch of 8,192 samples, every profiled micro-batch size.
 [[nodiscard]] SearchOptions synthetic_options();
+
+/// Part of all devices that compute a stage of `plan` and whose memory has no room for one more layer there. The plan
+/// must have a prediction.
+[[nodiscard]] double memory_bound_share(const Plan& plan, const Profile& profile);
 
 }  // namespace motley

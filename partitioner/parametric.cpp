@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/parametric/block_order.h"
 #include "motley/partitioner/parametric/chain.h"
-#include "motley/partitioner/parametric/host_order.h"
 #include "motley/partitioner/parametric/instance.h"
 #include "motley/partitioner/parametric/prices.h"
 #include "motley/partitioner/price.h"
@@ -24,10 +24,10 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTolerance = 1e-3;                // of bounds
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
-constexpr std::int64_t kDeviceSteps = 20'000'000;  // devices offered to chains, a thread
-constexpr std::int64_t kProbesAHost = 80;
-constexpr double kShares[] = {0.985, 0.97, 0.95};            // of memory, where a chain does not fit
-constexpr std::int64_t kMendingShare = 4;                    // part of the probes spent on that
+constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
+constexpr std::int64_t kProbesABlock = 2'500;
+constexpr double kShares[] = {0.992, 0.98, 0.96};            // of memory, where a chain does not fit
+constexpr std::int64_t kMendingShare = 2;                    // part of the probes spent on that
 constexpr double kAboveBound[] = {1.002, 1.01, 1.02, 1.04};  // times whose assignments suggest orders
 
 /// One micro-batch size.
@@ -110,7 +110,7 @@ class Search {
     }
     if (std::any_of(sizes_.begin(), sizes_.end(), [](const Size& size) { return !size.chain.stages.empty(); })) return;
     sure_to_fit_ = false;  // then at least try
-    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {.sure_to_fit = false});
+    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {.orders = {}, .sure_to_fit = false});
   }
 
   /// Offers the fastest device that the whole model fits on; returns the least time of any, fitting or not.
@@ -166,7 +166,7 @@ class Search {
   void improve(Size& size) {
     std::vector<std::vector<int>> orders;
     for (const double above : kAboveBound) {
-      const std::vector<double> depths = size.prices->depths_of_hosts(size.proven.time * above);
+      const std::vector<double> depths = size.prices->depths_of_blocks(size.proven.time * above);
       std::vector<int>& order = orders.emplace_back(depths.size());
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return depths[a] < depths[b]; });
@@ -174,7 +174,7 @@ class Search {
     const double rest = size.proven.time - after_ - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
     const std::int64_t probes = std::min({options_.max_expansions, kDeviceSteps / profile_.cluster.size(),
-                                          kProbesAHost * static_cast<std::int64_t>(topology_.hosts.size())});
+                                          kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size())});
     const auto search = [&](std::uint64_t seed) {
       return search_orders(*size.builder, {orders, period, probes, seed, 1.0, sure_to_fit_});
     };
@@ -187,17 +187,17 @@ class Search {
   }
 
   /// Stages need a little more than the chain's estimate where messages pile up in front of slow stages: then the same
-  /// order of hosts with some memory to spare.
+  /// order of blocks with some memory to spare.
   void offer_or_mend(Size& size, double period, std::int64_t probes) {
     offer(size);
     for (const double share : kShares) {
       if (size.chain.stages.empty() || candidates_.best() < size.chain.time * kWorthReplaying) return;
       std::vector<int> order;
-      const auto append = [&](int host) {
-        if (std::find(order.begin(), order.end(), host) == order.end()) order.push_back(host);
+      const auto append = [&](int block) {
+        if (std::find(order.begin(), order.end(), block) == order.end()) order.push_back(block);
       };
-      for (const ChainStage& stage : size.chain.stages) append(topology_.host[stage.device]);
-      for (int host = 0; host < static_cast<int>(topology_.hosts.size()); ++host) append(host);
+      for (const ChainStage& stage : size.chain.stages) append(topology_.block[stage.device]);
+      for (int block = 0; block < static_cast<int>(topology_.blocks.size()); ++block) append(block);
       size.chain = search_orders(*size.builder, {{order}, period, probes / kMendingShare, 1, share, sure_to_fit_});
       offer(size);
     }

@@ -7,10 +7,10 @@ namespace motley {
 /// For instances that "exact" cannot enumerate: up to thousands of layers and devices, 1F1B, one device a stage.
 ///
 /// A parametric search on the period of the pipeline, for every micro-batch size:
-///  1. greedy chains of stages over natural orders of the hosts give a first plan (parametric/chain.h);
-///  2. prices give a lower bound for the whole plan space, and the depths at which they would have the hosts
+///  1. greedy chains of stages over natural orders of the blocks give a first plan (parametric/chain.h);
+///  2. prices give a lower bound for the whole plan space, and the depths at which they would have the blocks
 ///     (parametric/prices.h);
-///  3. orders of hosts are improved by local search from below, on two threads (parametric/host_order.h);
+///  3. orders of blocks are improved by local search from below, on two threads (parametric/block_order.h);
 ///  4. the best plans are replayed micro-batch by micro-batch (replay.h): their cost is the simulator's.
 /// Sizes whose bound is no better than the best plan are not searched.
 ///

@@ -9,6 +9,11 @@
 #include "motley/partitioner/space.h"
 
 namespace motley::parametric {
+namespace {
+
+constexpr std::size_t kBlocks = 128;  // about so many, where there are fewer hosts
+
+}  // namespace
 
 LinkTimes::LinkTimes(const ClusterProfile& cluster, std::vector<Bytes> amounts) : amounts_(std::move(amounts)) {
   std::sort(amounts_.begin(), amounts_.end());
@@ -48,6 +53,15 @@ Topology::Topology(const Profile& profile) {
     type.push_back(of_type->second);
     host.push_back(of_host->second);
     memory.push_back(static_cast<double>((device.memory - profile.model.base_memory).value));
+  }
+  const std::size_t of_block = std::max<std::size_t>(1, type.size() / kBlocks);
+  block.assign(type.size(), 0);
+  for (const std::vector<int>& devices : hosts) {
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      if (i % of_block == 0) blocks.emplace_back();
+      blocks.back().push_back(devices[i]);
+      block[devices[i]] = static_cast<int>(blocks.size()) - 1;
+    }
   }
 }
 

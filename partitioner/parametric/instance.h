@@ -30,6 +30,8 @@ struct Topology {
   std::vector<int> type;                 ///< [device]
   std::vector<int> host;                 ///< [device]
   std::vector<std::vector<int>> hosts;   ///< [host], its devices
+  std::vector<int> block;                ///< [device]
+  std::vector<std::vector<int>> blocks;  ///< [block], its devices: a host or a part of one, which stay together
   std::vector<double> memory;            ///< [device], bytes that stages may use
   std::vector<const DeviceTimes*> busy;  ///< [type]
 };

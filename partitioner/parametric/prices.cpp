@@ -497,24 +497,31 @@ PriceBound::Proven PriceBound::bound(double most, double tolerance) {
   return proven;
 }
 
-std::vector<double> PriceBound::depths_of_hosts(double time) const {
-  std::vector<double> sum(instance_.topology.hosts.size(), 0.0);
-  std::vector<int> count(sum.size(), 0);
+std::vector<double> PriceBound::depths_of_blocks(double time) const {
+  const Topology& topology = instance_.topology;
+  std::map<std::tuple<int, int, double>, std::vector<int>> places_of;  // by host, type and memory, the least first
   for (const Part& part : parts((time - after_) / instance_.micro_batches)) {
     if (places(part) < 2 || !can_hold(part, time)) continue;
     const Priced priced = price(part, cases(part, time).back());
     for (std::size_t place = 0; place < priced.group_of_place.size(); ++place) {
       if (priced.group_of_place[place] < 0) continue;
-      const std::size_t host = part.groups[priced.group_of_place[place]].host;
-      sum[host] += static_cast<double>(place + 1);
-      ++count[host];
+      const Group& group = part.groups[priced.group_of_place[place]];
+      places_of[{group.host, group.type, group.memory}].push_back(static_cast<int>(place) + 1);
     }
   }
-  for (std::size_t host = 0; host < sum.size(); ++host) {
-    const auto rest = static_cast<int>(instance_.topology.hosts[host].size()) - count[host];
-    sum[host] = (sum[host] + rest * static_cast<double>(instance_.devices)) / (count[host] + rest);
+  std::map<std::tuple<int, int, double>, std::size_t> taken;
+  std::vector<double> depths;
+  for (const std::vector<int>& block : topology.blocks) {
+    double sum = 0.0;
+    for (const int device : block) {
+      const std::tuple key{topology.host[device], topology.type[device], topology.memory[device]};
+      const std::vector<int>& of_group = places_of[key];
+      const std::size_t next = taken[key]++;
+      sum += next < of_group.size() ? of_group[next] : static_cast<double>(instance_.devices);
+    }
+    depths.push_back(sum / static_cast<double>(block.size()));
   }
-  return sum;
+  return depths;
 }
 
 }  // namespace motley::parametric

@@ -51,9 +51,9 @@ class PriceBound {
   /// Of what layers are worth; prefix sums.
   [[nodiscard]] const std::vector<double>& values() const { return values_; }
 
-  /// After bound(): how deep the assignment for `time` puts the devices of a host in the mean; those it leaves out or
-  /// that may be anywhere are deepest. An order of hosts from the end of the pipeline to start from.
-  [[nodiscard]] std::vector<double> depths_of_hosts(double time) const;
+  /// After bound(): how deep the assignment for `time` puts the devices of a block in the mean; those it leaves out or
+  /// that may be anywhere are deepest. An order of blocks from the end of the pipeline to start from.
+  [[nodiscard]] std::vector<double> depths_of_blocks(double time) const;
 
  private:
   /// Stages of a type that are worth about the same.

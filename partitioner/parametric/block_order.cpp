@@ -1,4 +1,4 @@
-#include "motley/partitioner/parametric/host_order.h"
+#include "motley/partitioner/parametric/block_order.h"
 
 #include <algorithm>
 #include <cmath>
@@ -27,7 +27,7 @@ class OrderSearch {
         least_period_(options.least_period),
         probes_(options.probes),
         engine_(options.seed),
-        hosts_(static_cast<int>(builder.instance().topology.hosts.size())) {
+        blocks_(static_cast<int>(builder.instance().topology.blocks.size())) {
     limits_.memory_share = options.memory_share;
     limits_.sure_to_fit = options.sure_to_fit;
   }
@@ -40,7 +40,7 @@ class OrderSearch {
         bisect(order);
       }
     }
-    if (hosts_ > 1 && probes_ > 0) search();
+    if (blocks_ > 1 && probes_ > 0) search();
     return std::move(best_);
   }
 
@@ -50,26 +50,26 @@ class OrderSearch {
 
   void add_natural_orders() {
     const Instance& in = builder_.instance();
-    std::vector<int> order(hosts_);
+    std::vector<int> order(blocks_);
     std::iota(order.begin(), order.end(), 0);
-    const auto device = [&](int host) { return in.topology.hosts[host].front(); };
-    const auto work = [&](int host) { return in.work[in.topology.type[device(host)]][in.layers]; };
-    const auto memory = [&](int host) { return in.topology.memory[device(host)]; };
+    const auto device = [&](int block) { return in.topology.blocks[block].front(); };
+    const auto work = [&](int block) { return in.work[in.topology.type[device(block)]][in.layers]; };
+    const auto memory = [&](int block) { return in.topology.memory[device(block)]; };
     const auto by = [&](auto key) {
       orders_.push_back(order);
       std::stable_sort(orders_.back().begin(), orders_.back().end(), [&](int a, int b) { return key(a) < key(b); });
     };
-    by([&](int host) { return std::pair{work(host), memory(host)}; });
-    by([&](int host) { return std::pair{memory(host) * work(host), memory(host)}; });
-    by([&](int host) { return std::pair{memory(host), work(host)}; });
+    by([&](int block) { return std::pair{work(block), memory(block)}; });
+    by([&](int block) { return std::pair{memory(block) * work(block), memory(block)}; });
+    by([&](int block) { return std::pair{memory(block), work(block)}; });
   }
 
   /// Infinite unless all layers find a place.
   double probe(const std::vector<int>& order, std::vector<ChainStage>* stages = nullptr) {
     ++spent_;
     ChainBuilder::State state = builder_.start();
-    for (const int host : order) {
-      builder_.extend(state, limits_, builder_.instance().topology.hosts[host], stages);
+    for (const int block : order) {
+      builder_.extend(state, limits_, builder_.instance().topology.blocks[block], stages);
       if (state.layer == 0) return time_of(state);
     }
     return kInfinity;
@@ -112,16 +112,16 @@ class OrderSearch {
     static_cast<void>(probe(order, &best_.stages));
   }
 
-  /// States after each host of `order` from host `from` on, continuing `states`; returns what is left, and less the
+  /// States after each block of `order` from block `from` on, continuing `states`; returns what is left, and less the
   /// less time once nothing is.
   double score(const std::vector<int>& order, std::vector<ChainBuilder::State>& states, int from) {
     ++spent_;
-    const std::vector<std::vector<int>>& hosts = builder_.instance().topology.hosts;
-    for (int h = from; h < hosts_; ++h) {
-      states[h + 1] = states[h];
-      if (states[h].layer > 0) builder_.extend(states[h + 1], limits_, hosts[order[h]]);
+    const std::vector<std::vector<int>>& blocks = builder_.instance().topology.blocks;
+    for (int b = from; b < blocks_; ++b) {
+      states[b + 1] = states[b];
+      if (states[b].layer > 0) builder_.extend(states[b + 1], limits_, blocks[order[b]]);
     }
-    const ChainBuilder::State& last = states[hosts_];
+    const ChainBuilder::State& last = states[blocks_];
     if (last.layer > 0) return builder_.left(last);
     return last.round_trip / (last.round_trip + limits_.period * builder_.instance().micro_batches) - 1.0;
   }
@@ -129,7 +129,7 @@ class OrderSearch {
   /// The order and depth price among all that leave the fewest layers at `period`.
   void choose_start(double period) {
     double least = kInfinity;
-    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    std::vector<ChainBuilder::State> states(blocks_ + 1, builder_.start());
     for (const std::vector<int>& order : orders_) {
       for (const double price : kDepthPrices) {
         limits_.period = period;
@@ -162,7 +162,7 @@ class OrderSearch {
 
   /// Of the order at hand and the best one, that which leaves fewer layers at `period`.
   void start_from_better(double period) {
-    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    std::vector<ChainBuilder::State> states(blocks_ + 1, builder_.start());
     limits_.period = period;
     const double left = score(order_, states, 0);
     const ChainLimits limits = std::exchange(limits_, best_limits_);
@@ -177,13 +177,13 @@ class OrderSearch {
 
   /// Whether an order better than the best was found at the period of `limits_`; ends then or after `probes`.
   bool anneal(std::int64_t probes) {
-    std::vector<ChainBuilder::State> states(hosts_ + 1, builder_.start());
+    std::vector<ChainBuilder::State> states(blocks_ + 1, builder_.start());
     std::vector<ChainBuilder::State> tried = states;
     double now = score(order_, states, 0);
     const std::int64_t begin = spent_;
     while (spent_ - begin < probes) {
       if (now < 0.0) {
-        const double time = time_of(states[hosts_]);
+        const double time = time_of(states[blocks_]);
         if (time < best_.time) {
           keep(order_, time);
           return true;
@@ -198,16 +198,16 @@ class OrderSearch {
       if (kind < 0.02) {
         limits_.depth_price = kDepthPrices[below(static_cast<int>(std::size(kDepthPrices)))] * (0.8 + 0.4 * chance());
       } else {
-        const int a = below(hosts_);
-        const int b = below(hosts_);
+        const int a = below(blocks_);
+        const int b = below(blocks_);
         if (a == b) continue;
         from = std::min(a, b);
         if (kind < 0.5) {
           std::swap(next[a], next[b]);
         } else if (kind < 0.9) {
-          const int host = next[a];
+          const int block = next[a];
           next.erase(next.begin() + a);
-          next.insert(next.begin() + b, host);
+          next.insert(next.begin() + b, block);
         } else {
           std::reverse(next.begin() + from, next.begin() + std::max(a, b) + 1);
         }
@@ -231,7 +231,7 @@ class OrderSearch {
   std::int64_t probes_;
   std::int64_t spent_ = 0;
   std::mt19937_64 engine_;
-  int hosts_;
+  int blocks_;
   ChainLimits limits_;
   OrderedChain best_{kInfinity, {}};
   double best_period_ = kInfinity;

@@ -15,7 +15,7 @@ struct OrderedChain {
 
 /// What a search of orders starts from and may spend.
 struct OrderOptions {
-  std::vector<std::vector<int>> orders;  ///< of hosts, from the end of the pipeline
+  std::vector<std::vector<int>> orders;  ///< of blocks, from the end of the pipeline
   double least_period = 0.0;
   std::int64_t probes = 0;
   std::uint64_t seed = 0;
@@ -23,10 +23,10 @@ struct OrderOptions {
   bool sure_to_fit = true;    ///< likewise
 };
 
-/// Looks for the order of hosts, from the end of the pipeline, whose greedy chain has the least time. Bisection on the
+/// Looks for the order of blocks, from the end of the pipeline, whose greedy chain has the least time. Bisection on the
 /// period for the given orders and a few natural ones gives a first chain. Then simulated annealing over orders from
 /// below: from `least_period` on the period rises until some order places all layers, then falls whenever that succeeds
-/// again. `probes` chains in all, most of them rebuilt from the first host that moved only. Deterministic in `seed`.
+/// again. `probes` chains in all, most of them rebuilt from the first block that moved only. Deterministic in `seed`.
 [[nodiscard]] OrderedChain search_orders(const ChainBuilder& builder, OrderOptions options);
 
 }  // namespace motley::parametric

@@ -17,8 +17,8 @@ int command_check(const Invocation& invocation) {
   std::string plan_file;
   options.add_options()("profile", po::value(&profile_file)->required(), "profile.json")(
       "plan", po::value(&plan_file)->required(), "plan.json")("json", "print one JSON object");
-  const auto values = parse_options(invocation, "check", "check --profile FILE --plan FILE",
-                                    "motley check --profile run/profile.json --plan plan.json", options, "");
+  const auto values = parse_options(invocation, "check", "check --profile FILE --plan FILE [--json]",
+                                    "motley check --profile run/quickstart/profile.json --plan plan.json", options, "");
   if (!values) {
     return 0;
   }

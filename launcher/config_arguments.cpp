@@ -26,11 +26,16 @@ void ConfigArguments::add_to(po::options_description& options, bool required) {
   auto* value = po::value(&file);
   options.add_options()("config", required ? value->required() : value, "TOML configuration")(
       "set", po::value(&assignments)->composing()->value_name("KEY=VALUE"),
-      "overrules the configuration, e.g. train.steps=100; may be repeated");
+      "overrules the configuration, e.g. train.steps=100; may be repeated")(
+      "device", po::value(&device)->value_name("NAME"), "cpu, cuda or auto: the same as --set devices.device=NAME");
 }
 
 Config ConfigArguments::read() const {
-  Config config = file.empty() ? parse_config("", "defaults", assignments) : read_config(file, assignments);
+  std::vector<std::string> overruling = assignments;
+  if (!device.empty()) {
+    overruling.push_back("devices.device=" + device);
+  }
+  Config config = file.empty() ? parse_config("", "defaults", overruling) : read_config(file, overruling);
   expect_planner(config.plan.planner, config.source, "plan.planner");
   for (const std::string& planner : config.compare.planners) {
     expect_planner(planner, config.source, "compare.planners");
@@ -42,6 +47,9 @@ std::vector<std::string> ConfigArguments::words() const {
   std::vector<std::string> words{file};
   for (const std::string& assignment : assignments) {
     words.insert(words.end(), {"--set", assignment});
+  }
+  if (!device.empty()) {
+    words.insert(words.end(), {"--device", device});
   }
   return words;
 }

@@ -12,8 +12,9 @@ namespace motley {
 struct ConfigArguments {
   std::string file;
   std::vector<std::string> assignments;
+  std::string device;  ///< overrules both
 
-  /// Adds `config` (the positional one) and `--set`.
+  /// Adds `config` (the positional one), `--set` and `--device`.
   void add_to(po::options_description& options, bool required = true);
 
   /// Throws InputError as read_config() does, and for a planner that does not exist. Without a file: the defaults.

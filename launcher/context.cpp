@@ -18,6 +18,7 @@ OptimizerOptions optimizer_options(const Config& config) {
   options.warmup_steps = config.train.warmup_steps;
   options.total_steps = config.train.steps;
   options.min_ratio = config.train.min_rate_ratio;
+  options.parameters = precision_of(config);
   return options;
 }
 
@@ -52,12 +53,28 @@ Pacer pacer_of(const Config& config, int rank) {
 }
 
 Workload workload_of(const Config& config, const WorkloadRegistry& registry, std::vector<ConfigKey>* keys) {
-  return registry.make({config.workload, config.workload_options, {}, config.source, keys});
+  Workload workload =
+      registry.make({config.workload, config.workload_options, {}, config.source, keys, precision_of(config)});
+  if (precision_of(config) != DType::Float32) {
+    for (const Boundary& boundary : boundaries_of(workload)) {
+      for (const TensorSpec& spec : boundary) {
+        if (spec.has_gradient && spec.dtype != precision_of(config)) {
+          throw InputError::of("{}: train.precision: found \"{}\", but workload {} hands on {} as {}", config.source,
+                               config.train.precision, config.workload, spec.name, name_of(spec.dtype));
+        }
+      }
+    }
+  }
+  return workload;
 }
 
-std::string device_type_of(const Config& config, int rank) {
+DType precision_of(const Config& config) {
+  return dtype_by_name(config.train.precision).value();
+}
+
+std::string device_type_of(const Config& config, int rank, const std::string& found) {
   const auto index = static_cast<std::size_t>(rank);
-  const std::string type = config.devices.types.empty() ? "cpu" : config.devices.types.at(index);
+  const std::string type = config.devices.types.empty() ? found : config.devices.types.at(index);
   return config.devices.speeds.empty() ? type : fmt::format("{}@{:g}", type, config.devices.speeds.at(index));
 }
 

@@ -21,8 +21,11 @@ namespace motley {
 /// Its keys are added to `keys`, if there are any, before its data is read.
 [[nodiscard]] Workload workload_of(const Config& config, const WorkloadRegistry& registry,
                                    std::vector<ConfigKey>* keys = nullptr);
-/// "cpu", or what [devices] types says, or either with its emulated speed ("cpu@0.4"), of this rank.
-[[nodiscard]] std::string device_type_of(const Config& config, int rank);
+/// [train] precision.
+[[nodiscard]] DType precision_of(const Config& config);
+/// The device that was found, or what [devices] types says, or either with its emulated speed ("cpu@0.4"), of this
+/// rank.
+[[nodiscard]] std::string device_type_of(const Config& config, int rank, const std::string& found);
 /// Throws InputError unless `size` ranks are what [devices] says.
 void expect_ranks(const Config& config, int size);
 /// One torch thread, a counting allocator with the configured cap.

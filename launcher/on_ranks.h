@@ -8,6 +8,7 @@
 #include "motley/comm/signals.h"
 #include "motley/config/config.h"
 #include "motley/device/host_memory.h"
+#include "motley/launcher/gpus.h"
 #include "motley/workloads/workload.h"
 
 namespace motley {
@@ -18,6 +19,7 @@ struct RankInputs {
   HostMemory memory;
   Workload workload;
   CommOptions comm;
+  GpuSupport gpus = {};
 };
 
 /// The part of a command that mpirun starts on every rank. `prepare` reads what this rank needs, alone; nullopt: there

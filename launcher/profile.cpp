@@ -30,10 +30,11 @@ int command_profile(const Invocation& invocation) {
     }
     print_json = values->contains("json");
     Config config = arguments.read();
+    GpuSupport gpus = find_gpus(config);
     const HostMemory memory = start_device(config);
     Workload workload = workload_of(config, invocation.registry);
     const CommOptions comm = comm_options(config, config.profile.deadline);
-    return RankInputs{std::move(config), memory, std::move(workload), comm};
+    return RankInputs{std::move(config), memory, std::move(workload), comm, std::move(gpus)};
   };
   return on_ranks("motley profile", prepare, [&](RankInputs& inputs, SignalWatch&, Communicator& communicator) {
     const Config& config = inputs.config;
@@ -44,8 +45,9 @@ int command_profile(const Invocation& invocation) {
     profiler.micro_batch_sizes = config.profile.micro_batch_sizes;
     profiler.repeats = config.profile.repeats;
     profiler.noise_limit = config.profile.noise_limit;
-    profiler.device_type = device_type_of(config, rank);
-    profiler.memory = Bytes{config.devices.memory_mb * 1'000'000};
+    const RankDevice here(std::move(inputs.gpus), config, inputs.memory, communicator);
+    profiler.device_type = device_type_of(config, rank, here.type());
+    profiler.memory = here.memory(config);
     profiler.seed = config.train.seed;
     profiler.emulated = config.devices.emulated();
     profiler.optimizer = optimizer_options(config);
@@ -53,7 +55,7 @@ int command_profile(const Invocation& invocation) {
     if (rank == 0) {
       waiting.emplace("profile");
     }
-    const Profile profile = measure(communicator, inputs.workload, inputs.memory, pacer_of(config, rank), profiler,
+    const Profile profile = measure(communicator, inputs.workload, here.device(), pacer_of(config, rank), profiler,
                                     [&](const std::string& phase) {
                                       if (waiting) {
                                         waiting->phase(phase);

@@ -36,7 +36,8 @@ nlohmann::json training_settings(const Config& config, const Workload& workload,
             {"momentum", train.momentum},
             {"clip_norm", train.clip_norm},
             {"warmup_steps", train.warmup_steps},
-            {"min_rate_ratio", train.min_rate_ratio}}}};
+            {"min_rate_ratio", train.min_rate_ratio},
+            {"precision", train.precision}}}};
 }
 
 std::int64_t resume(const std::filesystem::path& path, const Config& config, const Workload& workload,

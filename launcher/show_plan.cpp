@@ -95,7 +95,9 @@ std::string stages_table(const Plan& plan) {
                      1),
                 cell(known && s < prediction->edge_time.size(),
                      known && s < prediction->edge_time.size() ? prediction->edge_time[s].value * 1e3 : 0.0, 3),
-                stage.recompute ? "recomputes " : "", stage.wire == "float32" ? "" : "wire " + stage.wire)) +
+                stage.recompute ? "recomputes " : "",
+                (stage.wire == "float32" ? "" : "wire " + stage.wire) +
+                    (stage.transport == "auto" ? "" : " over " + stage.transport))) +
             '\n';
   }
   return text;

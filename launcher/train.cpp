@@ -72,6 +72,18 @@ void check_plan(const Plan& plan, const TrainArguments& arguments, const Config&
   }
 }
 
+/// Throws InputError when a rank with a GPU, or one that was planned to have one, has another device than the profile.
+void expect_planned_devices(const Profile& profile, const std::vector<RankFacts>& ranks, const std::string& source) {
+  for (const RankFacts& rank : ranks) {
+    const std::string& planned = profile.cluster.devices.at(static_cast<std::size_t>(rank.rank)).type;
+    const bool gpus = !rank.gpu.empty() || planned.find("(sm_") != std::string::npos;
+    if (gpus && planned != rank.device) {
+      throw InputError::of("{}: was made for rank {} on {}, which is on {}: profile and plan again", source, rank.rank,
+                           planned, rank.device);
+    }
+  }
+}
+
 /// Plan and profile beside the record where there are none, so that the folder explains itself: a report needs no
 /// other.
 void copy_inputs(const Plan& plan, const std::optional<Profile>& profile, const std::filesystem::path& directory) {
@@ -117,8 +129,9 @@ void write_joint_trace(Communicator& communicator, const Executor& executor, con
   write_trace(file, events);
 }
 
-void train(const TrainArguments& arguments, const Config& config, const Workload& workload, HostMemory& memory,
-           SignalWatch& signals, Communicator& communicator) {
+void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& signals, Communicator& communicator) {
+  const Config& config = inputs.config;
+  const Workload& workload = inputs.workload;
   const int rank = communicator.rank();
   expect_ranks(config, communicator.size());
   const Plan plan = read_plan(arguments.plan_file);
@@ -128,6 +141,11 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     profile = read_profile(arguments.profile_file);
   }
   check_plan(plan, arguments, config, profile, rank == 0);
+  const RankDevice here(std::move(inputs.gpus), config, inputs.memory, communicator);
+  if (profile) {
+    expect_planned_devices(*profile, here.facts(), arguments.plan_file);
+  }
+  ComputeDevice& device = here.device();
   const std::vector<int> first_ranks = first_ranks_of(plan);
   const std::filesystem::path directory =
       arguments.run_directory.empty() ? config.run_directory : std::filesystem::path(arguments.run_directory);
@@ -142,7 +160,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     if (std::ranges::any_of(stage.replicas, [&](const Replica& replica) { return replica.device == rank; })) {
       owned.push_back(std::make_unique<Stage>(workload, stage.first_layer, stage.end_layer,
                                               boundaries[static_cast<std::size_t>(stage.first_layer)],
-                                              config.train.seed, optimizer));
+                                              config.train.seed, optimizer, device.tensors()));
       stages[s] = owned.back().get();
       if (first_ranks[static_cast<std::size_t>(s)] == rank) {
         saved[s] = owned.back().get();
@@ -154,6 +172,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
   options.micro_batch_size = plan.micro_batch_size;
   options.optimizer = optimizer;
   options.trace = arguments.trace;
+  here.equip(options, plan, config, arguments.plan_file);
   ExecutorOptions training = options;
   training.shares = shares_of(plan);
   for (const StagePlan& stage : plan.stages) {
@@ -183,7 +202,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
                             {checkpoints, training_settings(config, workload, plan.micro_batch_size),
                              static_cast<int>(config.checkpoint.keep), static_cast<int>(workload.layers.size())});
   SendRecord sends;
-  memory.reset_peak();
+  device.reset_peak();
   signals.allow_orderly_stop();
   bool stopped = false;
   for (std::int64_t step = first; step < steps && !stopped; ++step) {
@@ -204,7 +223,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     }
   }
   const std::vector<double> peaks =
-      gather(communicator, std::vector{static_cast<double>(memory.counts().peak.value)}, "peak memory");
+      gather(communicator, std::vector{static_cast<double>(device.memory().peak.value)}, "peak memory");
   const std::vector<std::string> all_sends = gather(communicator, sends.to_json().dump(), "sends");
   checkpointer.finish();
   if (record) {
@@ -223,6 +242,7 @@ void train(const TrainArguments& arguments, const Config& config, const Workload
     }
     return;
   }
+  executor.settle();
   if (arguments.trace) {
     write_joint_trace(communicator, executor, profile, plan, directory / "trace.json");
   }
@@ -267,13 +287,14 @@ int command_train(const Invocation& invocation) {
     arguments.json = values->contains("json");
     arguments.evaluation = !values->contains("no-evaluation");
     Config config = arguments.config.read();
+    GpuSupport gpus = find_gpus(config);
     const HostMemory memory = start_device(config);
     Workload workload = workload_of(config, invocation.registry, &config.keys);
     const CommOptions comm = comm_options(config, config.comm.deadline);
-    return RankInputs{std::move(config), memory, std::move(workload), comm};
+    return RankInputs{std::move(config), memory, std::move(workload), comm, std::move(gpus)};
   };
   return on_ranks("motley train", prepare, [&](RankInputs& inputs, SignalWatch& signals, Communicator& communicator) {
-    train(arguments, inputs.config, inputs.workload, inputs.memory, signals, communicator);
+    train(arguments, inputs, signals, communicator);
   });
 }
 

@@ -56,6 +56,10 @@ int Communicator::size() const {
   return endpoint_->size();
 }
 
+int Communicator::local_rank() const {
+  return endpoint_->local_rank();
+}
+
 Channel& Communicator::to(int peer) {
   MOTLEY_CHECK(peer >= 0 && peer < size() && peer != rank(), "channel from rank {} to rank {}", rank(), peer);
   return to_[static_cast<std::size_t>(peer)];

@@ -53,6 +53,8 @@ class Communicator {
 
   [[nodiscard]] int rank() const;
   [[nodiscard]] int size() const;
+  /// Number of this rank among those of its host (MPI_Comm_split_type).
+  [[nodiscard]] int local_rank() const;
 
   Channel& to(int peer);    ///< the edge from this rank to `peer`, another rank
   Channel& from(int peer);  ///< the edge from `peer` to this rank

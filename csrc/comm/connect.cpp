@@ -28,6 +28,15 @@ bool all_on_this_host(int size) {
   return true;
 }
 
+int rank_on_this_host() {
+  MPI_Comm host = MPI_COMM_NULL;
+  int rank = 0;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  MPI_Comm_rank(host, &rank);
+  MPI_Comm_free(&host);
+  return rank;
+}
+
 }  // namespace
 
 std::unique_ptr<Communicator> connect(const CommOptions& options) {
@@ -36,6 +45,7 @@ std::unique_ptr<Communicator> connect(const CommOptions& options) {
   auto endpoint = std::make_shared<Endpoint>(mpi->rank(), size, options);
   mpi->watch(endpoint->failure_state());
   endpoint->hold(std::move(mpi));
+  endpoint->set_local_rank(rank_on_this_host());
   RunToken token = new_run_token();
   MPI_Bcast(token.data(), static_cast<int>(token.size()), MPI_BYTE, 0, MPI_COMM_WORLD);
   auto gate = std::make_unique<Gate>(*endpoint, token, all_on_this_host(size), options.address);

@@ -26,6 +26,8 @@ TrainConfig read_train(TableReader reader) {
   c.momentum = reader.number("momentum", c.momentum, 0.0, 1.0, "sgd only");
   c.clip_norm = reader.number("clip_norm", c.clip_norm, 0.0, 1e9, "of the whole model's gradient; 0: no clipping");
   c.warmup_steps = reader.integer("warmup_steps", c.warmup_steps, 0, kNoLimit, "steps of linear warm-up");
+  c.precision = reader.choice("precision", c.precision, {"float32", "bfloat16"},
+                              "of weights and activations; bfloat16 keeps float32 weights for the optimiser");
   c.min_rate_ratio =
       reader.number("min_rate_ratio", c.min_rate_ratio, 0.0, 1.0, "cosine decay ends at this share of the rate");
   reader.finish();
@@ -65,6 +67,8 @@ PlanConfig read_plan_table(TableReader reader) {
 CommConfig read_comm(TableReader reader) {
   CommConfig c;
   c.transport = reader.choice("transport", c.transport, {"tcp", "mpi"}, "of tensors between ranks");
+  c.gpu_transport = reader.choice("gpu_transport", c.gpu_transport, {"auto", "nccl", "host"},
+                                  "between GPUs: NCCL where it can, NCCL or no run, or by way of the host's transport");
   c.deadline.value =
       reader.number("deadline_s", c.deadline.value, 0.1, 86400.0, "no wait is longer; a silent rank ends the run");
   reader.finish();
@@ -74,6 +78,8 @@ CommConfig read_comm(TableReader reader) {
 DevicesConfig read_devices(TableReader reader, const std::string& source) {
   DevicesConfig c;
   c.ranks = static_cast<int>(reader.integer("ranks", c.ranks, 1, 4096, "processes, one a device"));
+  c.device = reader.choice("device", c.device, {"cpu", "cuda", "auto"},
+                           "what ranks compute on; auto: a GPU where a rank's host has one");
   c.memory_mb = reader.integer("memory_mb", c.memory_mb, 1, kNoLimit, "cap of each rank's allocator");
   c.speeds = reader.numbers("speeds", c.speeds, "emulated share of a core for each rank; empty: not emulated");
   if (!c.speeds.empty() && c.speeds.size() != static_cast<std::size_t>(c.ranks)) {

@@ -26,6 +26,7 @@ struct TrainConfig {
   double clip_norm = 1.0;
   std::int64_t warmup_steps = 0;
   double min_rate_ratio = 0.0;
+  std::string precision = "float32";
 };
 
 /// [profile]
@@ -45,12 +46,14 @@ struct PlanConfig {
 /// [comm]
 struct CommConfig {
   std::string transport = "tcp";
+  std::string gpu_transport = "auto";
   Seconds deadline{10.0};
 };
 
 /// [devices]: what each rank is. Empty lists: the machine as it is.
 struct DevicesConfig {
   int ranks = 1;
+  std::string device = "cpu";
   std::int64_t memory_mb = 2048;
   std::vector<double> speeds;
   std::vector<std::string> types;

@@ -45,19 +45,6 @@ class Host final : public ComputeDevice {
   std::vector<Seconds> stamps_;
 };
 
-/// LibTorch registers its CUDA part when the library is loaded; the build needs neither it nor CUDA.
-void load_torch_cuda() {
-  if (at::hasCUDA()) return;
-  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-    throw InputError::of(
-        "device cuda: LibTorch's libtorch_cuda.so could not be loaded ({}); scripts/setup --cuda installs it",
-        dlerror());
-  }
-  if (!at::hasCUDA()) {
-    throw InputError("device cuda: this LibTorch has no CUDA");
-  }
-}
-
 class Cuda final : public ComputeDevice {
  public:
   Cuda(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory)
@@ -135,6 +122,17 @@ class Cuda final : public ComputeDevice {
 };
 
 }  // namespace
+
+void load_torch_cuda() {
+  // Its CUDA part registers itself when its library is loaded; the build needs neither it nor CUDA. LibTorch looks
+  // once, when it is first asked for CUDA.
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    throw Fault::of("LibTorch's CUDA part could not be loaded: {}; scripts/setup --cuda installs it", dlerror());
+  }
+  if (!at::hasCUDA()) {
+    throw Fault("LibTorch's CUDA part sees no GPU");
+  }
+}
 
 std::unique_ptr<ComputeDevice> host_device(std::optional<HostMemory> memory) {
   return std::make_unique<Host>(memory);

@@ -58,8 +58,11 @@ class ComputeDevice {
 /// The host. `memory` is its allocator where one is installed; else nothing is counted.
 [[nodiscard]] std::unique_ptr<ComputeDevice> host_device(std::optional<HostMemory> memory = std::nullopt);
 
-/// A CUDA device, of which tensors may take `cap`. Loads LibTorch's CUDA library. On a fake, tensors are the host's and
-/// `memory` counts them. Throws InputError in one line when this LibTorch has no CUDA.
+/// Loads LibTorch's CUDA part, to be called before LibTorch is used for anything. Throws Fault in one line.
+void load_torch_cuda();
+
+/// A CUDA device, of which tensors may take `cap`. On a fake, tensors are the host's and `memory` counts them. Throws
+/// Fault as load_torch_cuda().
 [[nodiscard]] std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap,
                                                          std::optional<HostMemory> memory = std::nullopt);
 

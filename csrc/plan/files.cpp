@@ -375,6 +375,9 @@ json to_json(const Plan& plan) {
                       {"warm_up", stage.warm_up},
                       {"recompute", stage.recompute},
                       {"wire", stage.wire}});
+    if (stage.transport != "auto") {
+      stages.back()["transport"] = stage.transport;
+    }
   }
   json result = {{"motley", "plan"},
                  {"version", kVersion},
@@ -411,7 +414,7 @@ Plan plan_from_json(const json& value, const std::string& source) {
   int layers = 0;
   int devices = 0;
   for (const JsonField& item : root.at("stages").items()) {
-    item.allow_only({"layers", "replicas", "warm_up", "recompute", "wire"});
+    item.allow_only({"layers", "replicas", "warm_up", "recompute", "wire", "transport"});
     StagePlan stage;
     const std::vector<JsonField> interval = item.at("layers").items();
     if (interval.size() != 2) {
@@ -436,6 +439,7 @@ Plan plan_from_json(const json& value, const std::string& source) {
     stage.warm_up = item.has("warm_up") ? checked_int(item.at("warm_up")) : 0;
     stage.recompute = item.has("recompute") && item.at("recompute").boolean();
     stage.wire = item.has("wire") ? item.at("wire").text() : "float32";
+    stage.transport = item.has("transport") ? item.at("transport").text() : "auto";
     layers = std::max(layers, stage.end_layer);
     plan.stages.push_back(std::move(stage));
   }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kSchedules{"1f1b", "gpipe", "zero-bubble", "interleaved-1f1b", "listed"};
 constexpr std::array<std::string_view, 3> kWireFormats{"float32", "bfloat16", "int8"};
+constexpr std::array<std::string_view, 4> kTransports{"auto", "nccl", "tcp", "mpi"};
 
 bool is_one_of(std::span<const std::string_view> names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -90,6 +91,10 @@ void validate(const Plan& plan, int layers, int devices, const std::string& sour
     }
     if (stage.warm_up < 0) {
       throw InputError::of("{}: stages[{}].warm_up: found {}, expected at least 0", source, s, stage.warm_up);
+    }
+    if (!is_one_of(kTransports, stage.transport)) {
+      throw InputError::of("{}: stages[{}].transport: found \"{}\", expected one of {}", source, s, stage.transport,
+                           fmt::join(kTransports, ", "));
     }
     if (!is_one_of(kWireFormats, stage.wire)) {
       throw InputError::of("{}: stages[{}].wire: found \"{}\", expected one of {}", source, s, stage.wire,

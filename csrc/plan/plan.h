@@ -28,6 +28,9 @@ struct StagePlan {
   int warm_up = 0;               ///< forwards ahead of the first backward (1F1B); p - s is the textbook depth
   bool recompute = false;        ///< keeps only the stage's input from F on and runs F again (RECOMPUTE) before B or I
   std::string wire = "float32";  ///< format of the edge to the next stage, both ways: one of wire_formats()
+  /// What carries that edge: "nccl" between GPUs, the host's "tcp" or "mpi" (from and to a GPU through pinned memory),
+  /// or "auto": what the configuration says.
+  std::string transport = "auto";
   friend bool operator==(const StagePlan&, const StagePlan&) = default;
 };
 

@@ -41,12 +41,16 @@ struct LayerMeter::Samples {
   std::vector<double> update_passes;
 };
 
-LayerMeter::LayerMeter(const Workload& workload, Pacer pacer, std::uint64_t seed, const OptimizerOptions& optimizer,
-                       std::vector<std::int64_t> micro_batch_sizes)
-    : workload_(workload), boundaries_(boundaries_of(workload)), sizes_(std::move(micro_batch_sizes)), pacer_(pacer) {
+LayerMeter::LayerMeter(const Workload& workload, ComputeDevice& device, Pacer pacer, std::uint64_t seed,
+                       const OptimizerOptions& optimizer, std::vector<std::int64_t> micro_batch_sizes)
+    : workload_(workload),
+      device_(device),
+      boundaries_(boundaries_of(workload)),
+      sizes_(std::move(micro_batch_sizes)),
+      pacer_(pacer) {
   for (std::size_t layer = 0; layer < workload.layers.size(); ++layer) {
     stages_.push_back(std::make_unique<Stage>(workload, static_cast<int>(layer), static_cast<int>(layer) + 1,
-                                              boundaries_[layer], seed, optimizer));
+                                              boundaries_[layer], seed, optimizer, device.tensors()));
   }
 }
 
@@ -60,10 +64,14 @@ Fields LayerMeter::fields(const Stage& stage, std::int64_t size) const {
   for (std::int64_t& sample : samples) {
     sample %= available;
   }
-  return workload_.data->fetch(stage.reads(), Split::Train, samples);
+  Fields fields = workload_.data->fetch(stage.reads(), Split::Train, samples);
+  for (auto& [name, tensor] : fields) {
+    tensor = tensor.to(device_.tensors());
+  }
+  return fields;
 }
 
-std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
+std::vector<LayerProfile> LayerMeter::memory() {
   std::vector<LayerProfile> profiles(stages_.size());
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     profiles[layer].name = workload_.layers[layer]->name();
@@ -76,7 +84,7 @@ std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
       profile.memory.emplace_back();
     }
     for (const bool split : {false, true}) {
-      measure_memory(size, split, memory, profiles);
+      measure_memory(size, split, profiles);
     }
   }
   return profiles;
@@ -85,7 +93,11 @@ std::vector<LayerProfile> LayerMeter::memory(HostMemory& memory) {
 void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples& samples) {
   const auto timed = [&](std::vector<double>& into, auto&& work) {
     const Seconds start = now();
-    auto result = pacer_.run(work);
+    auto result = pacer_.run([&] {
+      auto made = work();
+      device_.finish();  // so that the layer's own time is measured, and not that of asking for it
+      return made;
+    });
     into.push_back((now() - start).value);
     return result;
   };
@@ -126,23 +138,22 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
   samples.update_passes.push_back((now() - begin_update).value);
 }
 
-void LayerMeter::measure_memory(std::int64_t size, bool split, HostMemory& memory,
-                                std::vector<LayerProfile>& profiles) {
-  const Bytes before_all = memory.counts().live;
+void LayerMeter::measure_memory(std::int64_t size, bool split, std::vector<LayerProfile>& profiles) {
+  const Bytes before_all = device_.memory().live;
   // Forward down the chain, only each layer's output held: what stays alive beyond it is what the layer saved.
   TensorList input;
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     LayerMemory& entry = profiles[layer].memory.back();
-    const Bytes live = memory.counts().live;
+    const Bytes live = device_.memory().live;
     const Bytes without_input = live - bytes_of(input);
-    memory.reset_peak();
+    device_.reset_peak();
     TensorList output;
     {
       const Fields data = fields(*stages_[layer], size);
       output = stages_[layer]->forward(0, 0, std::move(input), data, true);
       input.clear();
     }
-    const HostMemoryCounts after = memory.counts();
+    const ComputeDevice::Memory after = device_.memory();
     entry.saved = at_least_zero(after.live - without_input - bytes_of(output));
     entry.forward_peak = std::max(entry.forward_peak, after.peak - without_input);
     input = std::move(output);
@@ -152,19 +163,19 @@ void LayerMeter::measure_memory(std::int64_t size, bool split, HostMemory& memor
   for (std::size_t layer = stages_.size(); layer-- > 0;) {
     Stage& stage = *stages_[layer];
     LayerMemory& entry = profiles[layer].memory.back();
-    const Bytes live = memory.counts().live;
+    const Bytes live = device_.memory().live;
     const Bytes kept = live - bytes_of(gradient) - entry.saved;  // by the layers below
-    memory.reset_peak();
+    device_.reset_peak();
     TensorList below =
         split ? stage.backward_input(0, std::move(gradient), 1.0) : stage.backward(0, std::move(gradient), 1.0);
     gradient.clear();
-    const HostMemoryCounts after = memory.counts();
+    const ComputeDevice::Memory after = device_.memory();
     if (split) {
       entry.queued = at_least_zero(after.live - bytes_of(below) - kept);
       entry.backward_input_peak = after.peak - kept;
-      memory.reset_peak();
+      device_.reset_peak();
       stage.backward_weight(0);
-      entry.backward_weight_peak = memory.counts().peak - after.live + entry.queued;
+      entry.backward_weight_peak = device_.memory().peak - after.live + entry.queued;
     } else {
       entry.backward_peak = after.peak - kept;
     }
@@ -175,8 +186,8 @@ void LayerMeter::measure_memory(std::int64_t size, bool split, HostMemory& memor
     (void)stage->take_loss();
     stage->abandon_step();
   }
-  MOTLEY_CHECK(memory.counts().live == before_all, "measuring memory left {} bytes behind",
-               (memory.counts().live - before_all).value);
+  MOTLEY_CHECK(device_.memory().live == before_all, "measuring memory left {} bytes behind",
+               (device_.memory().live - before_all).value);
 }
 
 std::vector<LayerTimes> LayerMeter::times_of(const Samples& samples) {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "motley/device/host_memory.h"
+#include "motley/device/device.h"
 #include "motley/device/pacing.h"
 #include "motley/plan/model_profile.h"
 #include "motley/stage/stage.h"
@@ -21,11 +21,11 @@ struct MeasuredTimes {
 /// whole chain, so that caches are as cold as in training.
 class LayerMeter {
  public:
-  LayerMeter(const Workload& workload, Pacer pacer, std::uint64_t seed, const OptimizerOptions& optimizer,
-             std::vector<std::int64_t> micro_batch_sizes);
+  LayerMeter(const Workload& workload, ComputeDevice& device, Pacer pacer, std::uint64_t seed,
+             const OptimizerOptions& optimizer, std::vector<std::int64_t> micro_batch_sizes);
 
-  /// Parameter, boundary and activation bytes by the counting allocator. Two passes per size.
-  [[nodiscard]] std::vector<LayerProfile> memory(HostMemory& memory);
+  /// Parameter, boundary and activation bytes by the device's allocator. Two passes per size.
+  [[nodiscard]] std::vector<LayerProfile> memory();
 
   /// Passes until every size has `repeats` and `enough()` says so (asked between passes; all ranks must load the
   /// machine until the slowest is done).
@@ -35,10 +35,11 @@ class LayerMeter {
   struct Samples;  // per layer, of one size
   [[nodiscard]] Fields fields(const Stage& stage, std::int64_t size) const;
   [[nodiscard]] static std::vector<LayerTimes> times_of(const Samples& samples);
-  void measure_memory(std::int64_t size, bool split, HostMemory& memory, std::vector<LayerProfile>& profiles);
+  void measure_memory(std::int64_t size, bool split, std::vector<LayerProfile>& profiles);
   void pass(std::int64_t size, bool split, std::int64_t step, Samples& samples);
 
   const Workload& workload_;
+  ComputeDevice& device_;
   std::vector<Boundary> boundaries_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<std::int64_t> sizes_;

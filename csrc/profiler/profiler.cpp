@@ -133,7 +133,7 @@ std::vector<std::vector<int>> likely_replicas(const std::vector<std::string>& ty
 
 }  // namespace
 
-Profile measure(Communicator& communicator, const Workload& workload, HostMemory memory, Pacer pacer,
+Profile measure(Communicator& communicator, const Workload& workload, ComputeDevice& device, Pacer pacer,
                 const ProfilerOptions& options, const std::function<void(const std::string&)>& progress) {
   const int ranks = communicator.size();
   const int rank = communicator.rank();
@@ -148,9 +148,9 @@ Profile measure(Communicator& communicator, const Workload& workload, HostMemory
       gather(communicator, std::vector{static_cast<double>(options.memory.value)}, "memory limits");
 
   progress("memory of every layer");
-  const Bytes base_memory = memory.counts().live;  // the data: no layer exists yet
-  LayerMeter meter(workload, pacer, options.seed, options.optimizer, options.micro_batch_sizes);
-  std::vector<LayerProfile> layer_profiles = meter.memory(memory);
+  const Bytes base_memory = device.memory().live;  // the data: no layer exists yet
+  LayerMeter meter(workload, device, pacer, options.seed, options.optimizer, options.micro_batch_sizes);
+  std::vector<LayerProfile> layer_profiles = meter.memory();
 
   // The others keep still while the first rank of each type measures alone.
   std::vector<double> alone;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "motley/comm/communicator.h"
-#include "motley/device/host_memory.h"
+#include "motley/device/device.h"
 #include "motley/device/pacing.h"
 #include "motley/plan/profile.h"
 #include "motley/stage/optimizer.h"
@@ -29,7 +29,7 @@ struct ProfilerOptions {
 /// the communicator's world; the profile is complete on rank 0 and empty elsewhere. A rank whose passes spread by more
 /// than noise_limit is measured once more, for three times as long; what is still noisy then is told in cluster.note.
 /// `progress` is told of every phase, on every rank.
-[[nodiscard]] Profile measure(Communicator& communicator, const Workload& workload, HostMemory memory, Pacer pacer,
+[[nodiscard]] Profile measure(Communicator& communicator, const Workload& workload, ComputeDevice& device, Pacer pacer,
                               const ProfilerOptions& options, const std::function<void(const std::string&)>& progress);
 
 }  // namespace motley

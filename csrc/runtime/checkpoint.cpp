@@ -70,8 +70,11 @@ std::filesystem::path checkpoint_folder(const std::filesystem::path& parent, std
 
 std::vector<std::byte> snapshot(const LayerState& layer, std::int64_t step) {
   std::map<std::string, StoredTensor> tensors;
+  std::vector<at::Tensor> kept;  // what came from a device
   each_tensor(layer, [&](const std::string& name, const at::Tensor& view, const std::vector<std::int64_t>& shape) {
-    tensors[name] = {DType::Float32, shape, {static_cast<const std::byte*>(view.data_ptr()), view.nbytes()}};
+    kept.push_back(view.to(at::kCPU));
+    tensors[name] = {
+        DType::Float32, shape, {static_cast<const std::byte*>(kept.back().data_ptr()), kept.back().nbytes()}};
   });
   return to_safetensors(tensors, {{"layer", layer.layer().name()}, {"step", std::to_string(step)}});
 }
@@ -165,8 +168,9 @@ void restore(const Checkpoint& checkpoint, const std::map<int, Stage*>& stages) 
                                name, name_of(stored.dtype), fmt::join(stored.shape, ", "), fmt::join(shape, ", "),
                                layer.layer().name());
         }
-        std::memcpy(view.data_ptr(), stored.data.data(), stored.data.size());
+        at::Tensor(view).copy_(at::from_blob(const_cast<std::byte*>(stored.data.data()), shape, at::kFloat));
       });
+      layer.parameters_written();
     }
   }
 }

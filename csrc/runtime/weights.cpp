@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include <cstring>
-
 #include "motley/base/error.h"
 #include "motley/record/safetensors.h"
 
@@ -22,8 +20,9 @@ void save_weights(const std::filesystem::path& directory, const std::map<int, St
     for (const LayerState& layer : stage->layers()) {
       std::vector<at::Tensor> kept;  // the spans below point into them
       std::map<std::string, StoredTensor> tensors;
+      const std::vector<at::Tensor> parameters = layer.views_of(layer.flat_parameters());
       for (std::size_t i = 0; i < layer.specs().size(); ++i) {
-        kept.push_back(layer.parameters()[i].detach().contiguous());
+        kept.push_back(parameters[i].detach().to(at::kCPU).contiguous());
         tensors[layer.specs()[i].name] = {
             DType::Float32,
             layer.specs()[i].shape,
@@ -38,6 +37,7 @@ void load_weights(const std::filesystem::path& directory, const std::map<int, St
   for (const auto& [index, stage] : stages) {
     for (const LayerState& layer : stage->layers()) {
       const SafetensorsFile file(file_of(directory, layer.index()));
+      const std::vector<at::Tensor> parameters = layer.views_of(layer.flat_parameters());
       for (std::size_t i = 0; i < layer.specs().size(); ++i) {
         const ParameterSpec& spec = layer.specs()[i];
         const StoredTensor& stored = file.at(spec.name);
@@ -46,10 +46,11 @@ void load_weights(const std::filesystem::path& directory, const std::map<int, St
                                spec.name, name_of(stored.dtype), fmt::join(stored.shape, ", "),
                                fmt::join(spec.shape, ", "), layer.layer().name());
         }
-        at::Tensor target = layer.parameters()[i].detach();
+        const at::Tensor target = parameters[i].detach();
         MOTLEY_CHECK(target.is_contiguous() && target.nbytes() == stored.data.size(), "layout of {}", spec.name);
-        std::memcpy(target.data_ptr(), stored.data.data(), stored.data.size());
+        at::Tensor(target).copy_(at::from_blob(const_cast<std::byte*>(stored.data.data()), spec.shape, at::kFloat));
       }
+      layer.parameters_written();
     }
   }
 }

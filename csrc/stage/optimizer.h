@@ -4,6 +4,8 @@
 #include <span>
 #include <string>
 
+#include "motley/base/tensor_spec.h"
+
 namespace motley {
 
 /// How weights follow gradients. The names and meanings of torch.optim.
@@ -19,6 +21,9 @@ struct OptimizerOptions {
   std::int64_t warmup_steps = 0;
   std::int64_t total_steps = 0;  ///< 0: no decay
   double min_ratio = 0.0;        ///< of learning_rate, where the cosine ends
+  /// What layers compute with: float32, or bfloat16, rounded after every step from the float32 parameters that the
+  /// optimiser keeps (Micikevicius et al., 2018; without their loss scaling, which bfloat16's exponents need not).
+  DType parameters = DType::Float32;
 
   /// Rate of step `step` (from 0): linear from learning_rate / warmup_steps up, then a cosine from learning_rate at
   /// step warmup_steps to min_ratio * learning_rate at step total_steps - 1 and after.

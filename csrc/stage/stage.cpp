@@ -61,13 +61,14 @@ struct Stage::State {
   int end = 0;
   bool last = false;
   std::uint64_t seed = 0;
+  at::Device device = at::kCPU;
   OptimizerOptions options;
   std::vector<std::string> reads;
   std::vector<LayerState> layers;
   GradientSlots slots;
   std::map<int, InFlight> in_flight;
-  std::map<int, double> losses;
-  int last_weight = -1;  // micro-batch whose weight gradients were added last in this step
+  std::map<int, at::Tensor> losses;  // scalars where they were computed: to read one would wait for the device
+  int last_weight = -1;              // micro-batch whose weight gradients were added last in this step
 
   InFlight& at(int micro_batch) {
     const auto found = in_flight.find(micro_batch);
@@ -83,7 +84,8 @@ struct Stage::State {
   void finish_weights(int micro_batch);
 };
 
-Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options)
+Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options,
+             at::Device device)
     : state_(std::make_unique<State>()) {
   const int count = static_cast<int>(workload.layers.size());
   if (!(0 <= first && first < end && end <= count)) {
@@ -97,6 +99,7 @@ Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::
   s.end = end;
   s.last = end == count;
   s.seed = seed;
+  s.device = device;
   s.options = std::move(options);
   std::set<std::string> reads;
   const Boundary* handed = &s.input;
@@ -108,7 +111,7 @@ Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::
     for (const std::string& name : layer->reads()) {
       reads.insert(name);
     }
-    s.layers.emplace_back(layer, l, seed, s.options);
+    s.layers.emplace_back(layer, l, seed, s.options, device);
     for (std::size_t p = 0; p < s.layers.back().parameters().size(); ++p) {
       s.slots.emplace(s.layers.back().parameters()[p].unsafeGetTensorImpl(), s.layers.back().gradients()[p]);
     }
@@ -210,7 +213,7 @@ TensorList handed_on(TensorList tensors) {
 }  // namespace
 
 void Stage::State::note_loss(int micro_batch, const TensorList& tensors) {
-  losses[micro_batch] = tensors[0].item<double>();
+  losses[micro_batch] = tensors[0].detach();
 }
 
 TensorList Stage::forward(int micro_batch, std::int64_t step, TensorList input, const Fields& fields, bool training,
@@ -277,7 +280,7 @@ TensorList Stage::State::run_backward(int micro_batch, TensorList grad_output, d
   MOTLEY_CHECK(!flight.unsaved, "backward of micro-batch {} before its recompute", micro_batch);
   if (last) {
     MOTLEY_CHECK(grad_output.empty(), "the last stage takes no gradients, found {}", grad_output.size());
-    grad_output.push_back(at::full({}, loss_scale, at::kFloat));
+    grad_output.push_back(at::full({}, loss_scale, at::TensorOptions().dtype(at::kFloat).device(device)));
   }
   MOTLEY_CHECK(grad_output.size() == flight.roots.size(), "found {} output gradients, expected {}", grad_output.size(),
                flight.roots.size());
@@ -351,7 +354,7 @@ void Stage::update(std::int64_t step, double clip_scale) {
 std::vector<double> Stage::take_loss() {
   std::vector<double> losses;
   for (const auto& [micro_batch, loss] : state_->losses) {
-    losses.push_back(loss);
+    losses.push_back(loss.item<double>());
   }
   state_->losses.clear();
   return losses;
@@ -383,7 +386,8 @@ Bytes Stage::gradient_bytes() const {
 }
 
 Bytes Stage::optimizer_bytes() const {
-  return parameter_bytes() * state_->options.state_buffers();
+  const bool mixed = state_->options.parameters == DType::BFloat16;
+  return parameter_bytes() * state_->options.state_buffers() + (mixed ? Bytes{parameter_bytes().value / 2} : Bytes{});
 }
 
 }  // namespace motley

@@ -21,7 +21,8 @@ class Stage {
  public:
   /// `input` is what layer `first` is handed (boundaries_of(workload)[first]). Throws InputError when the layers do not
   /// fit or the options do not.
-  Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options);
+  Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options,
+        at::Device device = at::kCPU);
   ~Stage();
   Stage(Stage&&) noexcept;
   Stage& operator=(Stage&&) noexcept;
@@ -82,7 +83,7 @@ class Stage {
 
   [[nodiscard]] Bytes parameter_bytes() const;  ///< padding to 64 bytes included, as for the others
   [[nodiscard]] Bytes gradient_bytes() const;
-  [[nodiscard]] Bytes optimizer_bytes() const;
+  [[nodiscard]] Bytes optimizer_bytes() const;  ///< moments, and in mixed precision the bfloat16 copy
 
   /// Parameters, flat gradients (what replicas reduce) and optimiser state, one per layer from `first`, for checkpoints
   /// and exports. Writing into the flat tensors changes the stage.

@@ -43,6 +43,10 @@ Bytes crossing_bytes(Wire wire, const TensorSpec& spec, std::int64_t samples) {
 }
 
 at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key) {
+  if (!tensor.is_cpu()) {
+    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device other than the host");
+    return tensor.to(at::kBFloat16).flatten().view(at::kByte);
+  }
   at::Tensor encoded = room_for_encoded(wire, tensor);
   const auto count = static_cast<std::size_t>(tensor.numel());
   const float* values = tensor.const_data_ptr<float>();
@@ -56,6 +60,11 @@ at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uin
 }
 
 void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor) {
+  if (!tensor.is_cpu()) {
+    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device other than the host");
+    at::Tensor(tensor).copy_(encoded.view(at::kBFloat16).view(tensor.sizes()));
+    return;
+  }
   const auto count = static_cast<std::size_t>(tensor.numel());
   auto* values = tensor.mutable_data_ptr<float>();
   if (wire == Wire::Int8) {

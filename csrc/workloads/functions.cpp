@@ -32,6 +32,15 @@ at::Tensor rows(const at::Tensor& x) {
   return x.reshape({-1, x.size(-1)});
 }
 
+// Sums are float32. In mixed precision a micro-batch's own gradient comes in bfloat16.
+void add_product(const at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
+  if (sum.scalar_type() == a.scalar_type()) {
+    at::Tensor(sum).addmm_(a, b);
+  } else {
+    at::Tensor(sum).add_(at::mm(a, b));
+  }
+}
+
 struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, WeightGradients* queue) {
@@ -49,9 +58,9 @@ struct Linear : torch::autograd::Function<Linear> {
     queue->add([dy, x, weight_sum = queue->slot(weight),
                 bias_sum = saved[2].defined() ? queue->slot(saved[2]) : at::Tensor()] {
       const at::Tensor dy_rows = rows(dy);
-      weight_sum.addmm_(dy_rows.t(), rows(x));
+      add_product(weight_sum, dy_rows.t(), rows(x));
       if (bias_sum.defined()) {
-        bias_sum.add_(dy_rows.sum(0));
+        bias_sum.add_(dy_rows.sum(0, false, bias_sum.scalar_type()));
       }
     });
     at::Tensor dx;
@@ -74,7 +83,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
     const auto saved = context->get_saved_variables();
     WeightGradients* queue = kept_queue(context);
     queue->add([dy = gradients[0].contiguous(), tokens = saved[0], weight_sum = queue->slot(saved[1])] {
-      weight_sum.index_add_(0, tokens.reshape({-1}), rows(dy));
+      weight_sum.index_add_(0, tokens.reshape({-1}), rows(dy).to(weight_sum.scalar_type()));
     });
     return {{}, {}, {}};
   }
@@ -158,6 +167,11 @@ struct ScoresAndCrossEntropy : torch::autograd::Function<ScoresAndCrossEntropy> 
 
 // Four 16-bit draws from one 64-bit number; dropped where a draw is below `threshold`.
 at::Tensor drop(const at::Tensor& input, std::uint64_t key, std::int64_t first_sample, std::uint32_t threshold) {
+  if (!input.is_cpu() || input.scalar_type() != at::kFloat) {
+    // The mask of the host's loop, so that it is the same everywhere.
+    const at::Tensor ones = at::ones(input.sizes(), at::kFloat);
+    return input * drop(ones, key, first_sample, threshold).to(input.device(), input.scalar_type());
+  }
   const at::Tensor x = input.contiguous();
   at::Tensor y = at::empty_like(x);
   const std::int64_t samples = x.size(0);
@@ -226,11 +240,11 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
 
 ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                     const at::Tensor& labels, const LayerContext& context) {
-  if (queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat) {
+  if (queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat && x.is_cpu()) {
     const variable_list results = ScoresAndCrossEntropy::apply(x, weight, bias, labels.contiguous(), context.queue);
     return {results[0], results[1]};
   }
-  const at::Tensor scores = at::linear(x, weight, bias);
+  const at::Tensor scores = linear(x, weight, bias, context).to(labels.scalar_type());
   const at::Tensor known = labels.isnan().logical_not().to(labels.scalar_type());
   return {scores.detach(),
           at::binary_cross_entropy_with_logits(scores, labels.nan_to_num(), known, {}, at::Reduction::Sum)};

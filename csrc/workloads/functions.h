@@ -32,7 +32,7 @@ struct ScoredLoss {
 [[nodiscard]] ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                                   const at::Tensor& labels, const LayerContext& context);
 
-/// Inverted dropout of float32 x [samples, ...], identity when not training. The mask of a sample is a function of the
+/// Inverted dropout of x [samples, ...], identity when not training. The mask of a sample is a function of the
 /// context's key, of `site` (tells several dropouts in one layer apart) and of the sample's place in the micro-batch:
 /// the same in every plan, replicated ones too. Nothing is saved: backward computes the mask again. `probability` in
 /// [0, 1) is rounded to a multiple of 1/65536.

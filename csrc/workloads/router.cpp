@@ -8,6 +8,7 @@
 #include "motley/config/table_reader.h"
 #include "motley/workloads/functions.h"
 #include "motley/workloads/router_data.h"
+#include "motley/workloads/tensor_types.h"
 
 namespace motley {
 namespace {
@@ -25,11 +26,12 @@ struct Shape {
   double dropout;
   double input_dropout;
   double length_weight;
+  DType type;                // of activations
   std::vector<float> prior;  // log-odds of a right answer of each model on the training split
 };
 
 Boundary hidden_boundary(const Shape& shape) {
-  return {{"hidden", {shape.width}, DType::Float32, true}};
+  return {{"hidden", {shape.width}, shape.type, true}};
 }
 
 ParameterSpec weight(const std::string& name, std::int64_t out, std::int64_t in, double gain = 1.0) {
@@ -55,8 +57,8 @@ class RouterInput final : public Layer {
 
   TensorList forward(const TensorList& /*input*/, LayerContext& context) const override {
     // Unit length becomes unit deviation.
-    const at::Tensor embedding =
-        field_of(context, *this, "embedding").to(at::kFloat) * std::sqrt(static_cast<double>(shape_.embedding));
+    const at::Tensor unit = field_of(context, *this, "embedding").to(at::kFloat);
+    const at::Tensor embedding = (unit * std::sqrt(static_cast<double>(shape_.embedding))).to(scalar_type(shape_.type));
     return {linear(dropout(embedding, shape_.input_dropout, context), context.parameters[0], context.parameters[1],
                    context)};
   }
@@ -126,7 +128,7 @@ class RouterHead final : public Layer {
     const auto& p = context.parameters;
     const at::Tensor x = layer_norm(input[0], p[0], p[1], kNormEpsilon, context);
     const ScoredLoss right = scores_and_cross_entropy(x, p[2], p[3], field_of(context, *this, "correct"), context);
-    const at::Tensor lengths = linear(x, p[4], p[5], context);
+    const at::Tensor lengths = linear(x, p[4], p[5], context).to(at::kFloat);
     if (context.outputs != nullptr) {
       (*context.outputs)["correctness"] = right.scores;
       (*context.outputs)["length"] = lengths.detach();
@@ -169,6 +171,7 @@ Workload make_router(const WorkloadConfig& config) {
     synthetic.seed = static_cast<std::uint64_t>(options.integer("data_seed", 1, 0, 1LL << 62, "of the data"));
   }
   Shape shape{};
+  shape.type = config.activations;
   shape.width = options.integer("width", 512, 1, 1 << 16, "of the residual tower");
   shape.hidden = options.integer("hidden", 4 * shape.width, 1, 1 << 18, "units inside a block");
   shape.blocks = options.integer("blocks", 8, 0, 10000, "residual blocks, a layer each");

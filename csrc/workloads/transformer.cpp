@@ -23,10 +23,11 @@ struct Shape {
   std::int64_t blocks;
   std::int64_t sequence;
   std::int64_t vocabulary;
+  DType type;  // of activations
 };
 
 Boundary hidden_boundary(const Shape& shape) {
-  return {{"hidden", {shape.sequence, shape.width}, DType::Float32, true}};
+  return {{"hidden", {shape.sequence, shape.width}, shape.type, true}};
 }
 
 ParameterSpec weight(const std::string& name, std::int64_t rows, std::int64_t columns, double deviation = kDeviation) {
@@ -157,7 +158,8 @@ class TransformerHead final : public Layer {
 
   TensorList forward(const TensorList& input, LayerContext& context) const override {
     const auto& p = context.parameters;
-    const at::Tensor logits = linear(layer_norm(input[0], p[0], p[1], kNormEpsilon, context), p[2], {}, context);
+    const at::Tensor logits =
+        linear(layer_norm(input[0], p[0], p[1], kNormEpsilon, context), p[2], {}, context).to(at::kFloat);
     if (context.outputs != nullptr) {
       (*context.outputs)["logits"] = logits.detach();
     }
@@ -231,6 +233,7 @@ class MarkovText final : public DataSource {
 Workload make_transformer(const WorkloadConfig& config) {
   TableReader options = config.reader();
   Shape shape{};
+  shape.type = config.activations;
   shape.width = options.integer("width", 256, 1, 1 << 16, "of the model");
   shape.heads = options.integer("heads", 4, 1, 1 << 10, "of attention, a divisor of width");
   shape.blocks = options.integer("blocks", 4, 0, 10000, "decoder blocks");

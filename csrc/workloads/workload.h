@@ -54,6 +54,7 @@ struct WorkloadConfig {
   std::filesystem::path folder;  ///< that relative paths in `options` start from; empty: the working directory
   std::string source = "workload options";  ///< heads messages about `options`: the file they came from
   std::vector<ConfigKey>* keys = nullptr;   ///< gets the keys as they take effect, before any data is read
+  DType activations = DType::Float32;       ///< of what layers hand on: bfloat16 in mixed precision
 
   /// To read `options` with.
   [[nodiscard]] TableReader reader() const { return {*options, source, "workload_options", keys}; }

@@ -42,7 +42,7 @@ Workload transformer() {
 Profile profile_of(const Workload& workload, HostMemory memory) {
   Profile profile;
   OptimizerOptions adamw;
-  profile.model.layers = LayerMeter(workload, Pacer(), 1, adamw, {kSize}).memory(memory);
+  profile.model.layers = LayerMeter(workload, *host_device(memory), Pacer(), 1, adamw, {kSize}).memory();
   profile.model.micro_batch_sizes = {kSize};
   const std::size_t layers = workload.layers.size();
   const LayerTimes one{Seconds{1}, Seconds{1}, Seconds{1}, Seconds{2}, 0.0};
@@ -176,13 +176,14 @@ TEST(LayerMemory, LeavesNothingBehind) {
   HostMemory memory = counting();
   const Workload workload = router();
   const std::int64_t before = memory.counts().live.value;
-  (void)LayerMeter(workload, Pacer(), 1, OptimizerOptions{}, {4, kSize}).memory(memory);
+  (void)LayerMeter(workload, *host_device(memory), Pacer(), 1, OptimizerOptions{}, {4, kSize}).memory();
   EXPECT_EQ(memory.counts().live.value, before);
 }
 
 TEST(LayerMemory, CountsParametersOfEveryLayerAndTheirMoments) {
   HostMemory memory = counting();
-  const std::vector<LayerProfile> layers = LayerMeter(router(), Pacer(), 1, OptimizerOptions{}, {kSize}).memory(memory);
+  const std::vector<LayerProfile> layers =
+      LayerMeter(router(), *host_device(memory), Pacer(), 1, OptimizerOptions{}, {kSize}).memory();
   ASSERT_EQ(layers.size(), 6U);
   // Two weights, two biases, a norm's two vectors; whole lines of 64 bytes each.
   const std::int64_t block = 4 * std::int64_t{2 * 96 * 128 + 128 + 96 + 2 * 96};

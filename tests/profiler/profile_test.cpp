@@ -26,7 +26,7 @@ TEST(Measure, GivesACompleteProfileThatReadsBackFromItsFile) {
     options.device_type = "cpu";
     options.memory = Bytes{123'000'000};
     options.noise_limit = 1e9;
-    profile = measure(communicator, workload, memory, Pacer(), options,
+    profile = measure(communicator, workload, *host_device(memory), Pacer(), options,
                       [&](const std::string& phase) { phases.push_back(phase); });
   });
   EXPECT_FALSE(phases.empty());
@@ -68,7 +68,7 @@ TEST(Measure, TellsWhatStaysTooNoisyToTrust) {
     options.repeats = 5;
     options.device_type = "cpu";
     options.noise_limit = 0.0;  // no machine is so quiet
-    profile = measure(communicator, workload, memory, Pacer(), options,
+    profile = measure(communicator, workload, *host_device(memory), Pacer(), options,
                       [&](const std::string& phase) { again = again || phase.find("again") != std::string::npos; });
   });
   EXPECT_TRUE(again);

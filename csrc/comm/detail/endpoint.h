@@ -43,6 +43,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] int size() const { return size_; }
+  [[nodiscard]] int local_rank() const { return local_rank_; }
+  void set_local_rank(int local_rank) { local_rank_ = local_rank; }
   [[nodiscard]] const CommOptions& options() const { return options_; }
   [[nodiscard]] boost::asio::io_context& io() { return io_; }
 
@@ -145,6 +147,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   std::shared_ptr<void> held_;
   int rank_;
   int size_;
+  int local_rank_ = rank_;
   CommOptions options_;
   std::shared_ptr<FailureState> failure_ = std::make_shared<FailureState>();
   ProgressBoard progress_;

@@ -1,0 +1,244 @@
+#include "motley/launcher/gpus.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "motley/base/error.h"
+#include "motley/base/log.h"
+#include "motley/comm/gather.h"
+
+namespace motley {
+namespace {
+
+constexpr int kOldestCapability = 75;  // kernels/CMakeLists.txt
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+std::string text_of(const RankFacts& facts) {
+  return nlohmann::json{{"host", facts.host},
+                        {"motley", facts.motley},
+                        {"device", facts.device},
+                        {"gpu", facts.gpu},
+                        {"capability", facts.capability},
+                        {"driver", facts.driver},
+                        {"runtime", facts.runtime},
+                        {"nccl", facts.nccl},
+                        {"no_cuda", facts.no_cuda},
+                        {"no_nccl", facts.no_nccl}}
+      .dump();
+}
+
+RankFacts facts_from(int rank, const std::string& text) {
+  const nlohmann::json json = nlohmann::json::parse(text);
+  return {rank,
+          json.at("host"),
+          json.at("motley"),
+          json.at("device"),
+          json.at("gpu"),
+          json.at("capability"),
+          json.at("driver"),
+          json.at("runtime"),
+          json.at("nccl"),
+          json.at("no_cuda"),
+          json.at("no_nccl")};
+}
+
+std::string who(const RankFacts& facts) {
+  return fmt::format("rank {} on {}", facts.rank, facts.host);
+}
+
+}  // namespace
+
+GpuSupport find_gpus(const Config& config) {
+  GpuSupport support;
+  if (config.devices.device == "cpu") {
+    return support;
+  }
+  try {
+    CudaApi api = load_cuda(environment("MOTLEY_CUDA_LIBRARY"));
+    support.devices = count_devices(api);
+    if (!api.is_fake) {
+      load_torch_cuda();
+    }
+    support.cuda = std::move(api);
+  } catch (const Fault& fault) {
+    if (config.devices.device == "cuda") {
+      throw Fault::of("device cuda: {}", fault.what());
+    }
+    support.no_cuda = fault.what();
+    return support;
+  }
+  try {
+    support.nccl = load_nccl(environment("MOTLEY_NCCL_LIBRARY"));
+  } catch (const Fault& fault) {
+    support.no_nccl = fault.what();
+  }
+  return support;
+}
+
+std::string in_words(const RankFacts& facts) {
+  if (facts.gpu.empty()) {
+    return fmt::format("{}: {}{}", who(facts), facts.device, facts.no_cuda.empty() ? "" : " (" + facts.no_cuda + ")");
+  }
+  const auto version = [](int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); };
+  return fmt::format(
+      "{}: {}, CUDA {}, driver for {}, {}", who(facts), facts.device, version(facts.runtime), version(facts.driver),
+      facts.nccl != 0 ? "NCCL " + nccl_version_text(facts.nccl) : "without NCCL (" + facts.no_nccl + ")");
+}
+
+void expect_compatible(const std::vector<RankFacts>& ranks) {
+  for (const RankFacts& facts : ranks) {
+    if (facts.motley != ranks.front().motley) {
+      throw InputError::of("{}: runs Motley {}, expected {} as {}", who(facts), facts.motley, ranks.front().motley,
+                           who(ranks.front()));
+    }
+    if (!facts.gpu.empty() && facts.capability < kOldestCapability) {
+      throw InputError::of("{}: {}: expected a GPU of compute capability {}.{} or later", who(facts), facts.device,
+                           kOldestCapability / 10, kOldestCapability % 10);
+    }
+  }
+}
+
+std::string no_nccl_between(const RankFacts& a, const RankFacts& b) {
+  for (const RankFacts* const facts : {&a, &b}) {
+    if (facts->gpu.empty()) {
+      return fmt::format("{} has no GPU", who(*facts));
+    }
+    if (facts->nccl == 0) {
+      return fmt::format("{}: {}", who(*facts), facts->no_nccl);
+    }
+  }
+  if (a.gpu == b.gpu) {
+    return fmt::format("rank {} and rank {} have the same GPU, {} of {}", a.rank, b.rank, a.gpu, a.host);
+  }
+  if (a.nccl != b.nccl) {
+    return fmt::format("{} has NCCL {}, {} has {}", who(b), nccl_version_text(b.nccl), who(a),
+                       nccl_version_text(a.nccl));
+  }
+  return "";
+}
+
+std::string transport_of(const std::vector<RankFacts>& facts, const std::vector<int>& ranks,
+                         const std::string& wanted) {
+  if (wanted == "host") {
+    return "host";
+  }
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    for (std::size_t j = i + 1; j < ranks.size(); ++j) {
+      const std::string reason =
+          no_nccl_between(facts.at(static_cast<std::size_t>(ranks[i])), facts.at(static_cast<std::size_t>(ranks[j])));
+      if (reason.empty()) {
+        continue;
+      }
+      if (wanted == "nccl") {
+        throw InputError::of("transport nccl between rank {} and rank {}: {}", ranks[i], ranks[j], reason);
+      }
+      return "host";
+    }
+  }
+  return "nccl";
+}
+
+RankDevice::RankDevice(GpuSupport support, const Config& config, HostMemory memory, Communicator& communicator)
+    : rank_(communicator.rank()), nccl_(std::move(support.nccl)) {
+  RankFacts mine{.rank = rank_, .host = host_name(), .motley = MOTLEY_VERSION, .device = "cpu"};
+  if (support.cuda) {
+    cuda_ = std::make_unique<CudaDevice>(*support.cuda, communicator.local_rank() % support.devices);
+    const CudaProperties& properties = cuda_->properties();
+    mine.device = properties.text();
+    mine.gpu = properties.uuid;
+    mine.capability = properties.capability;
+    mine.driver = properties.driver_version;
+    mine.runtime = properties.runtime_version;
+    mine.nccl = nccl_ ? nccl_->version : 0;
+    mine.no_nccl = support.no_nccl;
+    device_ = cuda_device(*cuda_, Bytes{config.devices.memory_mb * 1'000'000}, memory);
+  } else {
+    mine.no_cuda = support.no_cuda;
+    device_ = host_device(memory);
+  }
+  const std::vector<std::string> texts = gather(communicator, text_of(mine), "devices");
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    facts_.push_back(facts_from(rank, texts[static_cast<std::size_t>(rank)]));
+  }
+  expect_compatible(facts_);
+  if (rank_ == 0 && config.devices.device != "cpu") {
+    for (const RankFacts& facts : facts_) {
+      spdlog::info("{}", in_words(facts));
+    }
+  }
+}
+
+Bytes RankDevice::memory(const Config& config) const {
+  const Bytes wanted{config.devices.memory_mb * 1'000'000};
+  return cuda_ ? std::min(wanted, cuda_->properties().memory) : wanted;
+}
+
+void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config& config,
+                       const std::string& source) const {
+  options.device = device_.get();
+  options.nccl = nccl_ ? &*nccl_ : nullptr;
+  for (int s = 0; s < plan.stage_count() && device_->tensors().is_cuda(); ++s) {
+    if (plan.stages[static_cast<std::size_t>(s)].wire == "int8") {
+      throw InputError::of("{}: stages[{}].wire: found \"int8\", expected \"float32\" or \"bfloat16\" on a GPU", source,
+                           s);
+    }
+  }
+  // Between two ranks there is one edge each way, whatever stages it serves.
+  std::map<std::pair<int, int>, std::string> planned;
+  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
+    const StagePlan& below = plan.stages[static_cast<std::size_t>(s)];
+    if (below.transport == "auto") {
+      continue;
+    }
+    for (const Replica& from : below.replicas) {
+      for (const Replica& to : plan.stages[static_cast<std::size_t>(s) + 1].replicas) {
+        if (from.device == to.device) {
+          continue;
+        }
+        const std::string wanted = below.transport == "nccl" ? "nccl" : "host";
+        if (wanted == "host" && below.transport != config.comm.transport) {
+          throw InputError::of("{}: stages[{}].transport: found \"{}\", expected \"nccl\" or \"{}\" as {} says", source,
+                               s, below.transport, config.comm.transport, config.source);
+        }
+        try {
+          (void)transport_of(facts_, {from.device, to.device}, wanted);
+        } catch (const InputError& error) {
+          throw InputError::of("{}: stages[{}]: {}", source, s, error.what());
+        }
+        const std::pair<int, int> key{std::min(from.device, to.device), std::max(from.device, to.device)};
+        const auto [known, fresh] = planned.emplace(key, wanted);
+        if (!fresh && known->second != wanted) {
+          throw InputError::of(
+              "{}: stages[{}].transport: found \"{}\", expected that of the other stages that rank {} "
+              "and rank {} hand on to each other",
+              source, s, below.transport, key.first, key.second);
+        }
+      }
+    }
+  }
+  options.edge_transport = [facts = facts_, planned, wanted = config.comm.gpu_transport](int from, int to) {
+    const auto known = planned.find({std::min(from, to), std::max(from, to)});
+    return known != planned.end() ? known->second : transport_of(facts, {from, to}, wanted);
+  };
+  options.group_transport = [facts = facts_, wanted = config.comm.gpu_transport](const std::vector<int>& ranks) {
+    return transport_of(facts, ranks, wanted);
+  };
+}
+
+}  // namespace motley

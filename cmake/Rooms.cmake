@@ -32,17 +32,24 @@ function(motley_room name)
           FILES_MATCHING PATTERN "*.h")
 endfunction()
 
-# motley_test(ROOM SOURCES file... [LINK target...]): one GoogleTest program a room, discovered case by case.
+# motley_test(ROOM [SIDE_BY_SIDE] SOURCES file... [LINK target...]): one GoogleTest program a room, discovered case by
+# case. SIDE_BY_SIDE: no case starts ranks, waits for a clock or writes a file that another uses, so that ctest may run
+# several at once; a case of another room has two cores to itself.
 # Tests see MOTLEY_SOURCE_DIR (read-only fixtures) and MOTLEY_SHARED_DATA (real data, may be absent).
 function(motley_test name)
-  cmake_parse_arguments(TEST "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(TEST "SIDE_BY_SIDE" "" "SOURCES;LINK" ${ARGN})
   set(target "test_${name}")
   add_executable(${target} ${TEST_SOURCES})
   target_link_libraries(${target} PRIVATE ${TEST_LINK} GTest::gtest GTest::gmock GTest::gtest_main motley_warnings)
   target_compile_definitions(${target} PRIVATE MOTLEY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                MOTLEY_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data"
                                                MOTLEY_BUILD_DIR="${CMAKE_BINARY_DIR}")
-  gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  set(cores 2)
+  if(TEST_SIDE_BY_SIDE)
+    set(cores 1)
+  endif()
+  gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 300 PROCESSORS ${cores})
 endfunction()
 
 # motley_benchmark(NAME SOURCES file... [LINK target...]): a program that prints ratios; never run by ctest for timing.

@@ -24,7 +24,7 @@ Seconds since(Clock::time_point start) {
 void offer_all_schedules(Candidates& candidates, const SearchOptions& options, std::int64_t size,
                          std::span<const int> cuts, std::span<const int> devices) {
   const std::vector<int> warm_up = textbook_warm_up(static_cast<int>(devices.size()));
-  for (const std::string& schedule : allowed(options).schedules) {
+  for (const std::string& schedule : one_stage_schedules(options)) {
     candidates.offer(make_plan(cuts, devices, warm_up, size, options.global_batch, schedule));
   }
 }
@@ -171,7 +171,7 @@ SearchResult plan_random(const Profile& profile, const SearchOptions& options) {
   std::mt19937_64 engine(1);
   const auto below = [&](std::size_t limit) { return static_cast<std::size_t>(engine() % limit); };
   const std::vector<std::int64_t> sizes = micro_batch_sizes(profile.model, options);
-  const std::vector<std::string> schedules = allowed(options).schedules;
+  const std::vector<std::string> schedules = one_stage_schedules(options);
   const int most = most_stages(profile, options);
   const int least = options.use_all_devices ? most : 1;
   std::vector<int> inner_cuts(profile.model.layers.size() - 1);

@@ -127,6 +127,7 @@ class CertificateCheck {
 
   void check_known_plans() {
     if (!options_.any_order || options_.use_all_devices) return;  // baselines may lie outside such a space
+    if (one_stage_schedules(options_).empty()) return;            // as here
     for (const auto baseline : {plan_uniform, plan_parameters, plan_single}) {
       const SearchResult result = baseline(profile_, options_);
       const Found* const found = std::get_if<Found>(&result);

@@ -241,7 +241,7 @@ SearchResult plan_by(const char* name, Parts (*split)(const MeanCluster&), const
       stage.warm_up = warm_up[stages.size() - 1];
       for (int r = 0; r < part.replicas; ++r) stage.crew.push_back({device++, size / part.replicas});
     }
-    for (const std::string& schedule : allowed(options).schedules) {
+    for (const std::string& schedule : one_stage_schedules(options)) {
       candidates.offer(make_plan(stages, size, options.global_batch, schedule));
     }
   }

@@ -21,13 +21,15 @@ namespace {
 struct Planner {
   const char* name;
   SearchResult (*plan)(const Profile&, const SearchOptions&);
+  bool chooses_schedules = false;  ///< else: one stage a device, under the textbook's schedules for that
 };
 
-constexpr Planner kPlanners[] = {
-    {"exact", plan_exact},         {"parametric", plan_parametric}, {"tailored", plan_tailored},
-    {"uniform", plan_uniform},     {"parameters", plan_parameters}, {"flops", plan_flops},
-    {"single", plan_single},       {"greedy", plan_greedy},         {"random", plan_random},
-    {"pipedream", plan_pipedream}, {"dapple", plan_dapple},         {"brute-force", plan_brute_force}};
+constexpr Planner kPlanners[] = {{"exact", plan_exact, true},       {"parametric", plan_parametric, true},
+                                 {"tailored", plan_tailored, true}, {"uniform", plan_uniform},
+                                 {"parameters", plan_parameters},   {"flops", plan_flops},
+                                 {"single", plan_single},           {"greedy", plan_greedy},
+                                 {"random", plan_random},           {"pipedream", plan_pipedream},
+                                 {"dapple", plan_dapple},           {"brute-force", plan_brute_force, true}};
 
 }  // namespace
 
@@ -51,6 +53,11 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     if (options.objective == Objective::Cost &&
         std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.usd_per_hour == 0.0; })) {
       throw InputError("objective: cost found, but no device of the profile has usd_per_hour");
+    }
+    if (!known.chooses_schedules && one_stage_schedules(options).empty()) {
+      throw InputError::of(
+          "schedules: {} found, but planner {} gives a device one stage: 1f1b, gpipe or zero-bubble expected",
+          fmt::join(options.schedules, ", "), planner);
     }
     SearchResult result = known.plan(profile, options);
     auto* const found = std::get_if<Found>(&result);

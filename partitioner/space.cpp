@@ -76,6 +76,12 @@ Allowed allowed(const SearchOptions& options) {
   return result;
 }
 
+std::vector<std::string> one_stage_schedules(const SearchOptions& options) {
+  std::vector<std::string> schedules = allowed(options).schedules;
+  std::erase(schedules, "interleaved-1f1b");
+  return schedules;
+}
+
 std::vector<std::int64_t> micro_batch_sizes(const ModelProfile& model, const SearchOptions& options) {
   const std::vector<std::int64_t>& asked =
       options.micro_batch_sizes.empty() ? model.micro_batch_sizes : options.micro_batch_sizes;

@@ -44,6 +44,10 @@ struct Allowed {
 };
 [[nodiscard]] Allowed allowed(const SearchOptions& options);
 
+/// The allowed schedules under which a device has one stage: all but interleaved-1f1b. For planners that place no
+/// others.
+[[nodiscard]] std::vector<std::string> one_stage_schedules(const SearchOptions& options);
+
 /// The allowed sizes, ascending. Throws InputError when none divides the batch or one was not profiled.
 [[nodiscard]] std::vector<std::int64_t> micro_batch_sizes(const ModelProfile& model, const SearchOptions& options);
 

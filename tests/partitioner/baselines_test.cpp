@@ -221,5 +221,16 @@ TEST(Planners, RefuseAScheduleTheSpaceDoesNotHave) {
   EXPECT_THAT(error_of("exact", plain_profile(2, {0}), options), HasSubstr("zb-h1"));
 }
 
+TEST(Planners, ThatGiveADeviceOneStageRefuseToInterleave) {
+  SearchOptions options = batch(4);
+  options.schedules = {"interleaved-1f1b"};
+  const Profile profile = plain_profile(4, {0, 0});
+  for (const char* planner : {"uniform", "single", "random", "pipedream", "dapple"}) {
+    EXPECT_THAT(error_of(planner, profile, options), testing::AllOf(HasSubstr("interleaved-1f1b"), HasSubstr(planner)));
+  }
+  options.schedules = {"1f1b", "interleaved-1f1b"};
+  EXPECT_EQ(found(find_plan("uniform", profile, options)).plan.schedule, "1f1b");
+}
+
 }  // namespace
 }  // namespace motley

@@ -11,6 +11,7 @@
 #include "motley/base/progress.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/plan_model.h"
+#include "motley/launcher/plan_what_if.h"
 #include "motley/launcher/search_arguments.h"
 #include "motley/partitioner/explain.h"
 #include "motley/partitioner/search.h"
@@ -68,10 +69,16 @@ int command_plan(const Invocation& invocation) {
   std::string profile_file;
   std::string out;
   std::string planner;
+  std::vector<std::string> changes;
   options.add_options()("profile", po::value(&profile_file), "profile.json")(
       "planner", po::value(&planner)->default_value("exact"),
       fmt::format("one of {}", fmt::join(planner_names(), ", ")).c_str())("out", po::value(&out), "plan to write")(
-      "explain", "print where the time goes and what lost")("json", "print the plan as one JSON object");
+      "explain", "print where the time goes, what lost and what more memory or a faster link would be worth")(
+      "what-if", po::value(&changes)->composing(),
+      "also plan with this changed: \"device 3 = A100-80\", \"device 3 memory + 1GB\", \"device 3 price = 2.5\", "
+      "\"device 3 unused\", \"link 0 -> 1 x 2\"; may be given several times")(
+      "sweep", "plan every composition of the cluster: time and price, the best marked")(
+      "json", "print the plan as one JSON object");
   SearchArguments arguments;
   arguments.add_to(options);
   ModelQuestion question;
@@ -103,6 +110,14 @@ int command_plan(const Invocation& invocation) {
   }
   const SearchOptions search = arguments.read();
   const Profile profile = read_profile(profile_file);
+  if (!changes.empty() || values->contains("sweep")) {
+    if (!out.empty() || values->contains("explain") || (!changes.empty() && values->contains("sweep"))) {
+      throw InputError(
+          "motley plan: --what-if and --sweep only compare, expected one of them, no --out and no --explain");
+    }
+    return changes.empty() ? plan_sweep(planner, profile, search, values->contains("json"))
+                           : plan_what_if(planner, profile, search, changes, values->contains("json"));
+  }
   const SearchResult result = find_plan_aloud(planner, profile, search);
   if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
     if (values->contains("json")) {
@@ -124,6 +139,9 @@ int command_plan(const Invocation& invocation) {
     std::cout << object << '\n';
   } else if (values->contains("explain") || out.empty()) {
     std::cout << explain(found, profile);
+    if (values->contains("explain")) {
+      std::cout << explain_worth(planner, found, profile, search);
+    }
   }
   return 0;
 }

@@ -181,6 +181,35 @@ class CertificateCheck {
 
 }  // namespace
 
+namespace {
+
+/// What a prediction says beside time and memory.
+void check_details(const Prediction& found, const Prediction& simulated, std::vector<std::string>& problems) {
+  const auto expect = [&](const std::string& field, double value, double expected) {
+    if (std::abs(value - expected) > kTolerance * (1.0 + std::abs(expected))) {
+      problems.push_back(fmt::format("prediction.{}: {} found, {} simulated", field, value, expected));
+    }
+  };
+  const auto expect_all = [&](const std::string& field, const std::vector<Seconds>& values,
+                              const std::vector<Seconds>& expected) {
+    if (values.size() != expected.size()) {
+      problems.push_back(
+          fmt::format("prediction.{}: {} values found, {} expected", field, values.size(), expected.size()));
+      return;
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      expect(fmt::format("{}[{}]", field, i), values[i].value, expected[i].value);
+    }
+  };
+  expect("bubble_share", found.bubble_share, simulated.bubble_share);
+  expect("bottleneck", found.bottleneck.value, simulated.bottleneck.value);
+  expect("usd_per_sample", found.usd_per_sample, simulated.usd_per_sample);
+  expect_all("stage_busy", found.stage_busy, simulated.stage_busy);
+  expect_all("edge_time", found.edge_time, simulated.edge_time);
+}
+
+}  // namespace
+
 SearchOptions space_of(const Plan& plan) {
   SearchOptions options;
   if (plan.certificate) options.objective = objective_by_name(plan.certificate->objective);
@@ -237,6 +266,7 @@ Checked check_plan(const Plan& plan, const Profile& profile, const SearchOptions
         fmt::format("prediction.iteration: {} s found, {} s simulated", plan.prediction->iteration.value, iteration));
     expect(plan.prediction->stage_memory == priced.prediction.stage_memory,
            "prediction.stage_memory: differs from the simulated peaks");
+    check_details(*plan.prediction, priced.prediction, checked.problems);
   }
   if (plan.certificate) CertificateCheck(plan, priced.prediction, profile, options, checked).run();
   return checked;

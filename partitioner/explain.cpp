@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
+#include <vector>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/price.h"
+#include "motley/partitioner/what_if.h"
 
 namespace motley {
 namespace {
@@ -50,6 +54,19 @@ std::string binding(const Plan& plan, const Profile& profile) {
   return text;
 }
 
+Seconds busiest(const Plan& plan) {
+  return *std::max_element(plan.prediction->stage_busy.begin(), plan.prediction->stage_busy.end());
+}
+
+/// What `next` has more of: work of its busiest device, or time in which that one waits.
+std::string why_it_lost(const Plan& plan, const Plan& next, const Profile& profile) {
+  const double longer = next.prediction->iteration.value - plan.prediction->iteration.value;
+  if (longer <= 0.0) return "it takes as long, and was found later or has another objective";
+  const double more_work = busiest(next).value - busiest(plan).value;
+  return fmt::format("its busiest device works {:+.3f} ms, and waits {:+.3f} ms longer; binds: {}", 1e3 * more_work,
+                     1e3 * (longer - more_work), binding(next, profile));
+}
+
 }  // namespace
 
 std::string explain(const Found& found, const Profile& profile) {
@@ -88,9 +105,56 @@ std::string explain(const Found& found, const Profile& profile) {
     const Plan& next = found.runners_up.front();
     fmt::format_to(out, "runner-up: {:.3f} ms (+{:.2f} %): {}\n", 1e3 * next.prediction->iteration.value,
                    100.0 * (next.prediction->iteration.value / iteration - 1.0), summary(next, profile));
+    fmt::format_to(out, "  it lost: {}\n", why_it_lost(plan, next, profile));
   }
   fmt::format_to(out, "searched {} nodes, simulated {} plans in {:.3f} s\n", found.statistics.expansions,
                  found.statistics.simulated, found.statistics.solve.value);
+  return text;
+}
+
+std::string explain_worth(const std::string& planner, const Found& found, const Profile& profile,
+                          const SearchOptions& options) {
+  constexpr double kFull = 0.8;
+  constexpr std::int64_t kOneGigabyte = 1'000'000'000;
+  const Plan& plan = found.plan;
+  MOTLEY_CHECK(plan.prediction.has_value(), "a found plan has a prediction");
+  const double before = value_of(*plan.prediction, options.objective);
+  std::string text;
+  const auto ask = [&](const std::string& what, const Profile& changed) {
+    const SearchResult result = find_plan(planner, changed, options);
+    const auto* const better = std::get_if<Found>(&result);
+    if (better == nullptr) return;
+    const double after = value_of(*better->plan.prediction, options.objective);
+    text += fmt::format("worth: {}: {:+.2f} %\n", what, 100.0 * (after / before - 1.0));
+  };
+  const auto device_of = [&](std::size_t stage) { return plan.stages[stage].replicas.front().device; };
+  std::vector<std::pair<double, std::size_t>> full;  // share of memory, stage
+  for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+    const Bytes limit = profile.cluster.devices[device_of(s)].memory;
+    const double share = static_cast<double>(plan.prediction->stage_memory[s].value) / static_cast<double>(limit.value);
+    if (share > kFull) full.emplace_back(-share, s);
+  }
+  std::sort(full.begin(), full.end());
+  full.resize(std::min(full.size(), kMostAsked));
+  for (const auto& [_, stage] : full) {
+    Profile changed = profile;
+    changed.cluster.devices[device_of(stage)].memory += Bytes{kOneGigabyte};
+    ask(fmt::format("1 GB more for {}", device_name(plan, stage, profile)), changed);
+  }
+  std::vector<std::pair<double, std::size_t>> slow;  // seconds, edge
+  for (std::size_t e = 0; e < plan.prediction->edge_time.size(); ++e) {
+    if (plan.prediction->edge_time[e].value > 0.0) slow.emplace_back(-plan.prediction->edge_time[e].value, e);
+  }
+  std::sort(slow.begin(), slow.end());
+  slow.resize(std::min(slow.size(), kMostAsked));
+  for (const auto& [_, edge] : slow) {
+    const int here = device_of(edge);
+    const int there = device_of(edge + 1);
+    const Profile forward = what_if(profile, fmt::format("link {} -> {} x 2", here, there));
+    ask(fmt::format("link {} - {} twice as fast", device_name(plan, edge, profile),
+                    device_name(plan, edge + 1, profile)),
+        what_if(forward, fmt::format("link {} -> {} x 2", there, here)));
+  }
   return text;
 }
 

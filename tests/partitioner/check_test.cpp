@@ -78,6 +78,44 @@ TEST_F(Check, CatchesWrongPeaksAndCounts) {
   EXPECT_THAT(problems(), Contains(HasSubstr("micro_batches")));
 }
 
+TEST_F(Check, CatchesEveryWrongFigureOfThePrediction) {
+  const Plan sound = plan_;
+  const auto wrong = [&](const std::string& field, auto spoil) {
+    plan_ = sound;
+    spoil(*plan_.prediction);
+    EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("prediction." + field))) << field;
+  };
+  wrong("bubble_share", [](Prediction& of) { of.bubble_share += 0.01; });
+  wrong("bottleneck", [](Prediction& of) { of.bottleneck = of.bottleneck * 1.01; });
+  wrong("usd_per_sample", [](Prediction& of) { of.usd_per_sample += 1.0; });
+  wrong("stage_busy[0]", [](Prediction& of) { of.stage_busy.front() = of.stage_busy.front() * 1.01; });
+  wrong("stage_busy", [](Prediction& of) { of.stage_busy.emplace_back(); });
+  ASSERT_GT(sound.stages.size(), 1u);
+  wrong("edge_time[0]", [](Prediction& of) { of.edge_time.front() = Seconds{1.0}; });
+}
+
+TEST_F(Check, CatchesAnotherProfilesOrModelsFingerprint) {
+  plan_.profile_fingerprint = "0";
+  EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("profile_fingerprint: 0 found")));
+  plan_ = found(find_plan("exact", profile_, options_)).plan;
+  plan_.model_fingerprint = "0";
+  EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("model_fingerprint: 0 found")));
+  plan_ = found(find_plan("exact", profile_, options_)).plan;
+  plan_.emulated = !plan_.emulated;
+  EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("emulated")));
+}
+
+TEST_F(Check, CatchesBoundsThatMakeNoSense) {
+  plan_.certificate->lower_bound = Seconds{};
+  EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("lower_bound: 0 s found, more than 0 expected")));
+  plan_ = found(find_plan("exact", profile_, options_)).plan;
+  plan_.certificate->objective = "cost";
+  EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("objective: cost found, iteration expected")));
+  plan_ = found(find_plan("exact", profile_, options_)).plan;
+  plan_.certificate->proven_bound = plan_.certificate->lower_bound * 1.01;
+  EXPECT_THAT(problems(), Contains(HasSubstr("proven_bound")));
+}
+
 TEST_F(Check, CatchesAPlanThatLeavesLayersOut) {
   plan_.stages.back().end_layer = 5;
   EXPECT_THAT(problems(), testing::SizeIs(1));

@@ -34,6 +34,9 @@ void check_options(const SearchOptions& options) {
   if (options.global_batch < 1) {
     throw InputError::of("global_batch: {} found, at least 1 expected", options.global_batch);
   }
+  if (options.global_batch > kMostSamples) {
+    throw InputError::of("global_batch: {} found, at most {} expected", options.global_batch, kMostSamples);
+  }
   if (options.max_stages < 0) throw InputError::of("max_stages: {} found, at least 0 expected", options.max_stages);
   if (options.max_replicas < 0) {
     throw InputError::of("max_replicas: {} found, at least 0 expected", options.max_replicas);

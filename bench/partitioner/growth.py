@@ -61,9 +61,10 @@ def plot(rows, file):
     panel(0, "seconds of one solve", [("cpu_s", "#1f77b4", "processor, all threads"), ("solve_s", "#888", "clock")],
           lambda value: top + height - (log10(max(value, 1e-3)) + 3) / 4 * height,
           [(1e-3, "0.001"), (1e-2, "0.01"), (0.1, "0.1"), (1, "1"), (10, "10")])
-    most = max(0.02, max(float(row["worst_gap"]) for row in rows)) * 1.1
+    # A seed that no plan was found for has no gap: beyond the top.
+    most = max(0.02, max(float(row["worst_gap"]) for row in rows if float(row["worst_gap"]) < 10)) * 1.1
     panel(width + 100, "gap, %", [("median_gap", "#1f77b4", "median"), ("worst_gap", "#d62728", "worst seed")],
-          lambda value: top + height - value / most * height, [(0, "0"), (0.02, "2")] + [(most / 1.1, f"{most / 0.011:.1f}")])
+          lambda value: top + height - min(value / most, 1.0) * height, [(0, "0"), (0.02, "2")] + [(most / 1.1, f"{most / 0.011:.1f}")])
     parts.append("</svg>")
     file.write_text("\n".join(parts) + "\n")
 

@@ -78,6 +78,30 @@ void check_hosts(const ClusterProfile& cluster, const std::string& source) {
   }
 }
 
+/// Bytes of all layers together that sums and products with micro-batches in flight still hold: 70 TB.
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 46;
+
+/// That no sum of bytes over layers overflows.
+void check_sums(const ModelProfile& model, const std::string& source) {
+  std::int64_t sum = 0;
+  for (const LayerProfile& layer : model.layers) {
+    std::vector<Bytes> parts{layer.parameters, layer.optimizer_state};
+    for (const LayerMemory& of : layer.memory) {
+      for (const Bytes bytes :
+           {of.saved, of.queued, of.forward_peak, of.backward_input_peak, of.backward_weight_peak, of.backward_peak}) {
+        parts.push_back(bytes);
+      }
+    }
+    for (const Bytes bytes : parts) {
+      if (bytes.value > kMostBytes - sum) {
+        throw InputError::of("{}: model.layers: found more than {} bytes up to layer {}, expected at most that in all",
+                             source, kMostBytes, layer.name);
+      }
+      sum += bytes.value;
+    }
+  }
+}
+
 }  // namespace
 
 void validate(const Profile& profile, const std::string& source) {
@@ -104,6 +128,7 @@ void validate(const Profile& profile, const std::string& source) {
       throw InputError::of("{}: layer {}: found negative bytes, expected at least 0", source, layer.name);
     }
   }
+  check_sums(model, source);
   if (cluster.devices.empty()) {
     throw InputError::of("{}: cluster.devices: found none, expected at least one", source);
   }

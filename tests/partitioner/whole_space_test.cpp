@@ -283,7 +283,22 @@ TEST(WholeSpaceOptions, AreRefusedByName) {
   EXPECT_THAT(refused([](SearchOptions& o) { o.schedules = {"listed"}; }), HasSubstr("schedules: 'listed' found"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.max_rounds = 1; }), HasSubstr("max_rounds: 1 found"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.objective = Objective::Cost; }), HasSubstr("usd_per_hour"));
+  EXPECT_THAT(refused([](SearchOptions& o) { o.global_batch = std::int64_t{1} << 62; }),
+              HasSubstr("global_batch: 4611686018427387904 found, at most 16777216 expected"));
   EXPECT_THROW((void)objective_by_name("speed"), InputError);
+}
+
+TEST(WholeSpaceOptions, BytesWhoseSumWouldOverflowAreRefused) {
+  Profile profile = plain_profile(4, {0, 1});
+  SearchOptions options;
+  options.global_batch = 4;
+  for (LayerProfile& layer : profile.model.layers) layer.parameters = Bytes{std::int64_t{1} << 62};
+  try {
+    (void)find_plan("exact", profile, options);
+    ADD_FAILURE() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("profile: model.layers: found more than 70368744177664 bytes up to"));
+  }
 }
 
 TEST(WholeSpaceOptions, TheCertificateNamesTheSpace) {

@@ -30,9 +30,17 @@ bool same(const Plan& a, const Plan& b) {
 PlanComparison compare(const std::vector<std::string>& planners, const Profile& profile, const SearchOptions& search) {
   PlanComparison comparison;
   comparison.emulated = profile.cluster.emulated;
+  std::vector<InputError> refusals;  // some planners know less than the whole space
   for (const std::string& planner : planners) {
     const Waiting waiting(fmt::format("plan ({})", planner));
-    const SearchResult result = find_plan(planner, profile, search);
+    SearchResult result;
+    try {
+      result = find_plan(planner, profile, search);
+    } catch (const InputError& error) {
+      refusals.push_back(error);
+      comparison.failed.push_back({planner, error.what()});
+      continue;
+    }
     if (const auto* infeasible = std::get_if<Infeasible>(&result)) {
       comparison.failed.push_back({planner, infeasible->reason});
       continue;
@@ -50,6 +58,7 @@ PlanComparison compare(const std::vector<std::string>& planners, const Profile& 
       comparison.plans.push_back({{planner}, found.plan, found.statistics.solve, {}});
     }
   }
+  if (refusals.size() == planners.size()) throw refusals.front();
   std::stable_sort(comparison.plans.begin(), comparison.plans.end(), [](const ComparedPlan& a, const ComparedPlan& b) {
     return a.plan.prediction->iteration < b.plan.prediction->iteration;
   });

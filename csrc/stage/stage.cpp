@@ -77,7 +77,7 @@ struct Stage::State {
   }
 
   TensorList run_layers(InFlight* flight, int micro_batch, std::int64_t step, std::int64_t first_sample,
-                        TensorList input, const Fields& fields, bool training, Fields* outputs);
+                        TensorList tensors, const Fields& fields, bool training, Fields* outputs);
   void note_loss(int micro_batch, const TensorList& tensors);
   void queue_plain_gradients(WeightGradients& queue);
   TensorList run_backward(int micro_batch, TensorList grad_output, double loss_scale, bool deferred);
@@ -151,22 +151,21 @@ const std::vector<LayerState>& Stage::layers() const {
 
 /// The layers' last tensors. With `flight` they make a graph, whose ends go there.
 TensorList Stage::State::run_layers(InFlight* flight, int micro_batch, std::int64_t step, std::int64_t first_sample,
-                                    TensorList input, const Fields& fields, bool training, Fields* outputs) {
-  expect_tensors(input, this->input, fmt::format("input of layer {}", layers.front().layer().name()));
+                                    TensorList tensors, const Fields& fields, bool training, Fields* outputs) {
+  expect_tensors(tensors, input, fmt::format("input of layer {}", layers.front().layer().name()));
   const at::AutoGradMode gradients(flight != nullptr);
   WeightGradients passing(slots);  // operators choose their kernels by it: the same with and without a graph
   if (flight != nullptr) {
     flight->inputs = std::make_shared<InputGradients>();
     flight->queue = std::make_unique<WeightGradients>(slots);
-    for (std::size_t i = 0; i < input.size(); ++i) {
-      input[i] = input[i].detach();
-      if (this->input[i].has_gradient) {
-        flight->inputs->watch(input[i]);
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      tensors[i] = tensors[i].detach();
+      if (input[i].has_gradient) {
+        flight->inputs->watch(tensors[i]);
       }
     }
   }
 
-  TensorList tensors = std::move(input);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const LayerState& layer = layers[i];
     LayerContext context{.parameters = layer.parameters(),

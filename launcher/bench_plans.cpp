@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -30,14 +31,14 @@ bool same(const Plan& a, const Plan& b) {
 PlanComparison compare(const std::vector<std::string>& planners, const Profile& profile, const SearchOptions& search) {
   PlanComparison comparison;
   comparison.emulated = profile.cluster.emulated;
-  std::vector<InputError> refusals;  // some planners know less than the whole space
+  std::vector<std::exception_ptr> refusals;  // some planners know less than the whole space
   for (const std::string& planner : planners) {
     const Waiting waiting(fmt::format("plan ({})", planner));
     SearchResult result;
     try {
       result = find_plan(planner, profile, search);
     } catch (const InputError& error) {
-      refusals.push_back(error);
+      refusals.push_back(std::current_exception());
       comparison.failed.push_back({planner, error.what()});
       continue;
     }
@@ -58,7 +59,7 @@ PlanComparison compare(const std::vector<std::string>& planners, const Profile& 
       comparison.plans.push_back({{planner}, found.plan, found.statistics.solve, {}});
     }
   }
-  if (refusals.size() == planners.size()) throw refusals.front();
+  if (refusals.size() == planners.size()) std::rethrow_exception(refusals.front());
   std::stable_sort(comparison.plans.begin(), comparison.plans.end(), [](const ComparedPlan& a, const ComparedPlan& b) {
     return a.plan.prediction->iteration < b.plan.prediction->iteration;
   });

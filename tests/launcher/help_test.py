@@ -18,7 +18,7 @@ from small_job import motley
 
 ARGUMENTS = None
 # What one leaves the next one reads; every other command needs none of them.
-FIRST = ["profile", "plan", "simulate", "train", "evaluate"]
+FIRST = ["profile", "plan", "check", "simulate", "train", "evaluate"]
 SMALLER = {"steps": "4", "warmup_steps": "1", "blocks": "4", "width": "32", "hidden": "32", "micro_batch_sizes": "[64]",
            "repeats": "3", "speeds": None}
 # Files that examples write, by the words that name them.

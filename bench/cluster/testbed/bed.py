@@ -184,13 +184,13 @@ def make(state, config, limits, placement):
         state.note("uts", uts)
         uts.touch()
         kernel.call("unshare", f"--uts={uts}", "sh", "-c", "echo \"$0\" > /proc/sys/kernel/hostname", host.name)
-        kernel.call("ip", "-n", space, "link", "set", "lo", "up")
+        kernel.call_in(space, "ip", "link", "set", "lo", "up")
     if len(config.hosts) == 1:
-        kernel.call("ip", "-n", namespace(config.name, names[0]), "address", "add", config.hosts[0].address, "dev", "lo")
+        kernel.call_in(namespace(config.name, names[0]), "ip", "address", "add", config.hosts[0].address, "dev", "lo")
     for i, a in enumerate(config.hosts):
         for b in config.hosts[i + 1:]:
-            kernel.call("ip", "-n", namespace(config.name, a.name), "link", "add", "name", b.name, "type", "veth", "peer", "name",
-                        a.name, "netns", namespace(config.name, b.name))
+            kernel.call_in(namespace(config.name, a.name), "ip", "link", "add", "name", b.name, "type", "veth", "peer", "name",
+                           a.name, "netns", namespace(config.name, b.name))
             for near, far in ((a, b), (b, a)):
                 connect(config, near, far)
     (state.folder / "hostfile").write_text("".join(f"{host.address} slots=1\n" for host in config.hosts))
@@ -202,11 +202,11 @@ def make(state, config, limits, placement):
 
 def connect(config, near, far):
     space = namespace(config.name, near.name)
-    kernel.call("ip", "-n", space, "address", "add", near.address, "peer", far.address, "dev", far.name)
-    kernel.call("ip", "-n", space, "link", "set", "dev", far.name, "gso_max_size", PACKET, "up")
+    kernel.call_in(space, "ip", "address", "add", near.address, "peer", far.address, "dev", far.name)
+    kernel.call_in(space, "ip", "link", "set", "dev", far.name, "gso_max_size", PACKET, "up")
     rate = config.mbit[near.name, far.name]
     if rate > 0:
-        kernel.call("tc", "-n", space, "qdisc", "add", "dev", far.name, "root", "tbf", "rate", f"{round(rate * 1e6)}bit",
+        kernel.call_in(space, "tc", "qdisc", "add", "dev", far.name, "root", "tbf", "rate", f"{round(rate * 1e6)}bit",
                     "burst", BURST, "limit", QUEUE)
 
 

@@ -20,6 +20,11 @@ def call(*command):
     return done.stdout
 
 
+def call_in(space, *command):
+    """The same in the network namespace `space`. `ip -n` remounts /, which fails in a chroot."""
+    return call("nsenter", f"--net=/run/netns/{space}", "--", *command)
+
+
 # Each in a namespace that ends with the command, so that nothing is left whatever ends it.
 TRIALS = [
     (["unshare", "--net", "true"],

@@ -1,15 +1,13 @@
 #include "motley/launcher/gpus.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "motley/base/error.h"
+#include "motley/base/host_name.h"
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
 
@@ -21,12 +19,6 @@ constexpr int kOldestCapability = 75;  // kernels/CMakeLists.txt
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 std::string text_of(const RankFacts& facts) {

@@ -1,12 +1,11 @@
 #include "motley/profiler/profiler.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/base/host_name.h"
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/gather.h"
 #include "motley/profiler/codecs.h"
@@ -140,10 +139,8 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   const std::size_t sizes = options.micro_batch_sizes.size();
   const std::size_t layers = workload.layers.size();
 
-  std::array<char, 64> host{};
-  gethostname(host.data(), host.size() - 1);
   const std::vector<std::string> types = gather(communicator, options.device_type, "device types");
-  const std::vector<std::string> hosts = gather(communicator, std::string(host.data()), "hosts");
+  const std::vector<std::string> hosts = gather(communicator, host_name(), "hosts");
   const std::vector<double> limits =
       gather(communicator, std::vector{static_cast<double>(options.memory.value)}, "memory limits");
 

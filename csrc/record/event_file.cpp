@@ -9,6 +9,7 @@
 #include <climits>
 
 #include "motley/base/error.h"
+#include "motley/base/host_name.h"
 
 namespace motley {
 namespace {
@@ -74,11 +75,6 @@ std::string bytes(std::uint32_t field, std::string_view content) {
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
 }
 
 // Fields of the messages.

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <ifaddrs.h>
-#include <limits.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -18,6 +17,7 @@
 #include <fstream>
 #include <thread>
 
+#include "motley/base/host_name.h"
 #include "motley/comm/comm_error.h"
 #include "motley/comm/detail/clock.h"
 #include "motley/comm/detail/endpoint.h"
@@ -118,13 +118,11 @@ void set_no_delay(tcp::socket& socket) {
 
 std::array<char, 160> host_identity() {
   std::array<char, 160> identity{};
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  gethostname(name.data(), name.size() - 1);
   std::string boot;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
   std::array<char, 64> network{};
   [[maybe_unused]] const ssize_t length = readlink("/proc/self/ns/net", network.data(), network.size() - 1);
-  const std::string text = fmt::format("{} {} {}", network.data(), boot, name.data());
+  const std::string text = fmt::format("{} {} {}", network.data(), boot, host_name());
   std::memcpy(identity.data(), text.data(), std::min(text.size(), identity.size() - 1));
   return identity;
 }

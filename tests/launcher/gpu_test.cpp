@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -64,11 +63,9 @@ class Gpus : public testing::Test {
 
   /// `motley ARGUMENTS` on two ranks whose GPUs do what `script` says.
   static Outcome on_gpus(const std::string& script, const std::string& arguments) {
-    return shell(
-        fmt::format("env MOTLEY_CUDA_LIBRARY='{0}' MOTLEY_NCCL_LIBRARY='{0}' MOTLEY_FAKE_SCRIPT='{1}' {2} {3} "
-                    "--oversubscribe --bind-to none -n 2 '{4}' {5}",
-                    MOTLEY_FAKE_GPU, script, MOTLEY_MPIEXEC, geteuid() == 0 ? "--allow-run-as-root" : "",
-                    MOTLEY_PROGRAM, arguments));
+    return motley_on_ranks(2, arguments,
+                           fmt::format("MOTLEY_CUDA_LIBRARY='{0}' MOTLEY_NCCL_LIBRARY='{0}' MOTLEY_FAKE_SCRIPT='{1}'",
+                                       MOTLEY_FAKE_GPU, script));
   }
 
   [[nodiscard]] std::string train(const std::string& more = "--device cuda") const {

@@ -5,16 +5,14 @@ smaller configs/quickstart.toml. The commands are those that `motley --help` lis
 Usage: help_test.py --program MOTLEY --source FOLDER
 """
 
-import argparse
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from small_job import motley
+from small_job import motley, read_arguments
 
 ARGUMENTS = None
 # What one leaves the next one reads; every other command needs none of them.
@@ -70,8 +68,5 @@ class Help(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", type=lambda name: Path(name).resolve(), required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    ARGUMENTS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    ARGUMENTS, words = read_arguments(__doc__)
+    unittest.main(argv=words, verbosity=2)

@@ -5,15 +5,13 @@ loudly where it is absent), the planner's benchmark, the checker on spoilt plans
 Usage: planning_test.py --program MOTLEY --source FOLDER
 """
 
-import argparse
 import json
 import statistics
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from small_job import motley
+from small_job import motley, read_arguments
 
 ARGUMENTS = None
 
@@ -141,8 +139,5 @@ class Planning(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", type=lambda name: Path(name).resolve(), required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    ARGUMENTS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    ARGUMENTS, words = read_arguments(__doc__)
+    unittest.main(argv=words, verbosity=2)

@@ -25,8 +25,8 @@ Outcome motley_program(const std::string& arguments, const std::string& environm
   return shell(fmt::format("env {} '{}' {}", environment, MOTLEY_PROGRAM, arguments));
 }
 
-Outcome motley_on_ranks(int ranks, const std::string& arguments) {
-  return shell(fmt::format("{} {} --oversubscribe --bind-to none -n {} '{}' {}", MOTLEY_MPIEXEC,
+Outcome motley_on_ranks(int ranks, const std::string& arguments, const std::string& environment) {
+  return shell(fmt::format("env {} {} {} --oversubscribe --bind-to none -n {} '{}' {}", environment, MOTLEY_MPIEXEC,
                            geteuid() == 0 ? "--allow-run-as-root" : "", ranks, MOTLEY_PROGRAM, arguments));
 }
 

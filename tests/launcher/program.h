@@ -18,7 +18,7 @@ struct Outcome {
 [[nodiscard]] Outcome motley_program(const std::string& arguments, const std::string& environment = "");
 
 /// The same on `ranks` ranks under plain mpirun.
-[[nodiscard]] Outcome motley_on_ranks(int ranks, const std::string& arguments);
+[[nodiscard]] Outcome motley_on_ranks(int ranks, const std::string& arguments, const std::string& environment = "");
 
 [[nodiscard]] std::string text_of(const std::filesystem::path& file);
 void write_text(const std::filesystem::path& file, const std::string& text);

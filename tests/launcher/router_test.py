@@ -5,7 +5,6 @@ Usage: router_test.py --program MOTLEY --source FOLDER --packages FOLDER[:FOLDER
 Exit code 77 without the packages, which ctest shows as skipped; with CI in the environment that is a failure.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from small_job import motley, write_config
+from small_job import motley, read_arguments, write_config
 
 ARGUMENTS = None
 DATA = "data/mmlu_pro"
@@ -80,11 +79,7 @@ class Router(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--packages", required=True)
-    ARGUMENTS, rest = parser.parse_known_args()
+    ARGUMENTS, words = read_arguments(__doc__, "--packages")
     sys.path[:0] = [*ARGUMENTS.packages.split(":"), str(ARGUMENTS.source / "examples")]
     sys.dont_write_bytecode = True
     try:
@@ -94,4 +89,4 @@ if __name__ == "__main__":
         print(f"router_test: {error}: scripts/setup --tests installs it", file=sys.stderr)
         sys.exit(1 if os.environ.get("CI") else 77)
     import score_router
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    unittest.main(argv=words, verbosity=2)

@@ -1,7 +1,10 @@
 """A job of seconds on synthetic data, for tests that look at what the program prints and leaves."""
 
+import argparse
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 CONFIG = """
 run_directory = "{run}"
@@ -22,6 +25,17 @@ planner = "uniform"  # two stages, whatever the machine does
 [devices]
 ranks = 2
 """
+
+
+def read_arguments(description, *more):
+    """What the build tells a test: (its --program, its --source and what `more` names; unittest's own words)."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=lambda name: Path(name).resolve(), required=True)
+    parser.add_argument("--source", type=Path, required=True)
+    for option in more:
+        parser.add_argument(option, required=True)
+    known, rest = parser.parse_known_args()
+    return known, [sys.argv[0], *rest]
 
 
 def write_config(folder, steps=20):

@@ -5,7 +5,6 @@ Usage: tensorboard_test.py --program MOTLEY --source FOLDER --package FOLDER
 Exit code 77 without the package, which ctest shows as skipped; with CI in the environment that is a failure.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from small_job import motley, write_config
+from small_job import motley, read_arguments, write_config
 
 ARGUMENTS = None
 
@@ -73,15 +72,11 @@ class EventFiles(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=Path, required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--package", type=Path, required=True)
-    ARGUMENTS, rest = parser.parse_known_args()
+    ARGUMENTS, words = read_arguments(__doc__, "--package")
     sys.path.insert(0, str(ARGUMENTS.package))
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
         print(f"NO TENSORBOARD ({error}): event files are not read back. scripts/setup --tests installs it.", file=sys.stderr)
         sys.exit(1 if os.environ.get("CI") else 77)
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    unittest.main(argv=words, verbosity=2)

@@ -4,14 +4,12 @@
 Usage: terminal_test.py --program MOTLEY --source FOLDER
 """
 
-import argparse
 import re
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from small_job import motley, on_terminal, write_config
+from small_job import motley, on_terminal, read_arguments, write_config
 
 ARGUMENTS = None
 CLEAR = "\r\x1b[K"
@@ -70,8 +68,5 @@ class Terminal(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=Path, required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    ARGUMENTS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    ARGUMENTS, words = read_arguments(__doc__)
+    unittest.main(argv=words, verbosity=2)

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "motley/base/error.h"
 #include "motley/plan/files.h"
+#include "motley/profiler/median.h"
 
 namespace motley {
 namespace {
@@ -80,16 +82,11 @@ double kendall_tau(std::span<const double> a, std::span<const double> b) {
 }
 
 double median_of(std::span<const Seconds> times) {
-  std::vector<double> sorted;
+  std::vector<double> seconds;
   for (const Seconds time : times) {
-    sorted.push_back(time.value);
+    seconds.push_back(time.value);
   }
-  std::sort(sorted.begin(), sorted.end());
-  if (sorted.empty()) {
-    return 0.0;
-  }
-  const std::size_t half = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  return seconds.empty() ? 0.0 : spread_of(std::move(seconds)).median;
 }
 
 std::string in_words(const PlanComparison& comparison) {

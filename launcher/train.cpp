@@ -76,7 +76,7 @@ void check_plan(const Plan& plan, const TrainArguments& arguments, const Config&
 void expect_planned_devices(const Profile& profile, const std::vector<RankFacts>& ranks, const std::string& source) {
   for (const RankFacts& rank : ranks) {
     const std::string& planned = profile.cluster.devices.at(static_cast<std::size_t>(rank.rank)).type;
-    const bool gpus = !rank.gpu.empty() || planned.find("(sm_") != std::string::npos;
+    const bool gpus = !rank.gpu.empty() || is_cuda_type(planned);
     if (gpus && planned != rank.device) {
       throw InputError::of("{}: was made for rank {} on {}, which is on {}: profile and plan again", source, rank.rank,
                            planned, rank.device);

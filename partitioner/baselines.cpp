@@ -38,7 +38,6 @@ void offer_all_sizes(Candidates& candidates, const Profile& profile, const Searc
 
 SearchResult result_of(const std::string& planner, const Candidates& candidates, Clock::time_point start) {
   SearchStatistics statistics;
-  statistics.simulated = candidates.simulated();
   statistics.solve = since(start);
   return candidates.result(planner, statistics, std::nullopt);
 }

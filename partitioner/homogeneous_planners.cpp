@@ -246,7 +246,6 @@ SearchResult plan_by(const char* name, Parts (*split)(const MeanCluster&), const
     }
   }
   SearchStatistics statistics;
-  statistics.simulated = candidates.simulated();
   statistics.solve = {std::chrono::duration<double>(Clock::now() - start).count()};
   return candidates.result(name, statistics, std::nullopt);
 }

@@ -20,9 +20,8 @@ struct SyntheticSize {
 ///
 ///  - Layers: an embedding, layers - 2 equal blocks, a head, in float32, sequences of 2,048. Times by type and
 ///    micro-batch size (1, 2, 4); blocks differ by 0.2 % (the tables repeat one block).
-///  - Types: speeds drawn one in each of equal parts of the measured range, on a logarithmic scale; each is the
-///  measured
-///    type that is nearest, at another clock.
+///  - Types: speeds drawn one in each of equal parts of the measured range, on a logarithmic scale; each is the nearest
+///    measured type at another clock.
 ///  - Hosts: devices / hosts devices each, one type a host, every type on as many hosts, hosts in seeded order.
 ///  - Links: inside a host, between hosts and between zones of a region, as measured for the types of both ends; of two
 ///    types the slower, as Sailor does. Up to four zones of four hosts or more.

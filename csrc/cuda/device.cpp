@@ -31,6 +31,10 @@ std::string CudaProperties::text() const {
   return fmt::format("{} (sm_{})", name, capability);
 }
 
+bool is_cuda_type(std::string_view type) {
+  return type.find("(sm_") != std::string_view::npos;
+}
+
 int count_devices(const CudaApi& api) {
   int count = 0;
   const int error = api.cudaGetDeviceCount(&count);

@@ -29,6 +29,9 @@ struct CudaProperties {
   [[nodiscard]] std::string text() const;
 };
 
+/// Whether a type of device is CudaProperties::text() of some GPU.
+[[nodiscard]] bool is_cuda_type(std::string_view type);
+
 /// Devices that this process may use (CUDA_VISIBLE_DEVICES has its say). Throws Fault in one line where there are none,
 /// or no driver: what to do about it is part of it.
 [[nodiscard]] int count_devices(const CudaApi& api);

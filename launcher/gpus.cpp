@@ -10,6 +10,7 @@
 #include "motley/base/host_name.h"
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
+#include "motley/device/device_kernels.h"
 
 namespace motley {
 namespace {
@@ -31,7 +32,8 @@ std::string text_of(const RankFacts& facts) {
                         {"runtime", facts.runtime},
                         {"nccl", facts.nccl},
                         {"no_cuda", facts.no_cuda},
-                        {"no_nccl", facts.no_nccl}}
+                        {"no_nccl", facts.no_nccl},
+                        {"no_kernels", facts.no_kernels}}
       .dump();
 }
 
@@ -47,7 +49,8 @@ RankFacts facts_from(int rank, const std::string& text) {
           json.at("runtime"),
           json.at("nccl"),
           json.at("no_cuda"),
-          json.at("no_nccl")};
+          json.at("no_nccl"),
+          json.at("no_kernels")};
 }
 
 std::string who(const RankFacts& facts) {
@@ -80,6 +83,12 @@ GpuSupport find_gpus(const Config& config) {
   } catch (const Fault& fault) {
     support.no_nccl = fault.what();
   }
+  try {
+    support.kernels =
+        load_device_kernels(support.cuda->is_fake ? support.cuda->library : environment("MOTLEY_KERNELS_LIBRARY"));
+  } catch (const Fault& fault) {
+    support.no_kernels = fault.what();
+  }
   return support;
 }
 
@@ -88,9 +97,10 @@ std::string in_words(const RankFacts& facts) {
     return fmt::format("{}: {}{}", who(facts), facts.device, facts.no_cuda.empty() ? "" : " (" + facts.no_cuda + ")");
   }
   const auto version = [](int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); };
-  return fmt::format(
-      "{}: {}, CUDA {}, driver for {}, {}", who(facts), facts.device, version(facts.runtime), version(facts.driver),
-      facts.nccl != 0 ? "NCCL " + nccl_version_text(facts.nccl) : "without NCCL (" + facts.no_nccl + ")");
+  return fmt::format("{}: {}, CUDA {}, driver for {}, {}{}", who(facts), facts.device, version(facts.runtime),
+                     version(facts.driver),
+                     facts.nccl != 0 ? "NCCL " + nccl_version_text(facts.nccl) : "without NCCL (" + facts.no_nccl + ")",
+                     facts.no_kernels.empty() ? "" : ", LibTorch's operators alone (" + facts.no_kernels + ")");
 }
 
 void expect_compatible(const std::vector<RankFacts>& ranks) {
@@ -147,7 +157,7 @@ std::string transport_of(const std::vector<RankFacts>& facts, const std::vector<
 }
 
 RankDevice::RankDevice(GpuSupport support, const Config& config, HostMemory memory, Communicator& communicator)
-    : rank_(communicator.rank()), nccl_(std::move(support.nccl)) {
+    : rank_(communicator.rank()), nccl_(std::move(support.nccl)), kernels_(std::move(support.kernels)) {
   RankFacts mine{.rank = rank_, .host = host_name(), .motley = MOTLEY_VERSION, .device = "cpu"};
   if (support.cuda) {
     cuda_ = std::make_unique<CudaDevice>(*support.cuda, communicator.local_rank() % support.devices);
@@ -159,7 +169,8 @@ RankDevice::RankDevice(GpuSupport support, const Config& config, HostMemory memo
     mine.runtime = properties.runtime_version;
     mine.nccl = nccl_ ? nccl_->version : 0;
     mine.no_nccl = support.no_nccl;
-    device_ = cuda_device(*cuda_, Bytes{config.devices.memory_mb * 1'000'000}, memory);
+    mine.no_kernels = support.no_kernels;
+    device_ = cuda_device(*cuda_, Bytes{config.devices.memory_mb * 1'000'000}, memory, kernels_ ? &*kernels_ : nullptr);
   } else {
     mine.no_cuda = support.no_cuda;
     device_ = host_device(memory);
@@ -185,10 +196,16 @@ void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config&
                        const std::string& source) const {
   options.device = device_.get();
   options.nccl = nccl_ ? &*nccl_ : nullptr;
-  for (int s = 0; s < plan.stage_count() && device_->tensors().is_cuda(); ++s) {
-    if (plan.stages[static_cast<std::size_t>(s)].wire == "int8") {
-      throw InputError::of("{}: stages[{}].wire: found \"int8\", expected \"float32\" or \"bfloat16\" on a GPU", source,
-                           s);
+  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
+    for (int end = s; end <= s + 1 && plan.stages[static_cast<std::size_t>(s)].wire == "int8"; ++end) {
+      for (const Replica& replica : plan.stages[static_cast<std::size_t>(end)].replicas) {
+        const RankFacts& facts = facts_.at(static_cast<std::size_t>(replica.device));
+        if (!facts.no_kernels.empty()) {
+          throw InputError::of(
+              "{}: stages[{}].wire: found \"int8\", expected \"float32\" or \"bfloat16\": {} has a GPU and {}", source,
+              s, who(facts), facts.no_kernels);
+        }
+      }
     }
   }
   // Between two ranks there is one edge each way, whatever stages it serves.

@@ -10,6 +10,7 @@
 #include "motley/config/config.h"
 #include "motley/cuda/device.h"
 #include "motley/device/device.h"
+#include "motley/kernels/device_kernels.h"
 #include "motley/plan/plan.h"
 #include "motley/runtime/executor.h"
 
@@ -22,11 +23,13 @@ struct GpuSupport {
   std::string no_cuda;  ///< why there is none; empty where nobody asked
   std::optional<NcclApi> nccl;
   std::string no_nccl;  ///< why there is none
+  std::optional<kernels::DeviceKernels> kernels;
+  std::string no_kernels;  ///< why there are none
 };
 
 /// What [devices] device asks for: "cpu" looks for nothing, "cuda" throws Fault in one line where there is no GPU,
-/// "auto" takes what there is. MOTLEY_CUDA_LIBRARY and MOTLEY_NCCL_LIBRARY name other libraries than the installed
-/// ones.
+/// "auto" takes what there is. MOTLEY_CUDA_LIBRARY, MOTLEY_NCCL_LIBRARY and MOTLEY_KERNELS_LIBRARY name other libraries
+/// than the installed ones; a fake of CUDA has kernels of its own.
 [[nodiscard]] GpuSupport find_gpus(const Config& config);
 
 /// What a rank tells the others of itself.
@@ -42,6 +45,7 @@ struct RankFacts {
   int nccl = 0;              ///< version; 0: none
   std::string no_cuda = {};  ///< why there is no GPU, where one was looked for
   std::string no_nccl = {};
+  std::string no_kernels = {};  ///< why the GPU runs LibTorch's operators instead
 };
 
 /// In one line: what it is, the versions, and what it lacks and why.
@@ -80,6 +84,7 @@ class RankDevice {
  private:
   int rank_ = 0;
   std::optional<NcclApi> nccl_;
+  std::optional<kernels::DeviceKernels> kernels_;
   std::unique_ptr<CudaDevice> cuda_;
   std::unique_ptr<ComputeDevice> device_;
   std::vector<RankFacts> facts_;

@@ -160,7 +160,7 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
     if (std::ranges::any_of(stage.replicas, [&](const Replica& replica) { return replica.device == rank; })) {
       owned.push_back(std::make_unique<Stage>(workload, stage.first_layer, stage.end_layer,
                                               boundaries[static_cast<std::size_t>(stage.first_layer)],
-                                              config.train.seed, optimizer, device.tensors()));
+                                              config.train.seed, optimizer, device.tensors(), device.kernels()));
       stages[s] = owned.back().get();
       if (first_ranks[static_cast<std::size_t>(s)] == rank) {
         saved[s] = owned.back().get();

@@ -174,7 +174,7 @@ void bench_router(const Roofline& roof, std::size_t queries, std::size_t models,
   const RouterScoreInput input{queries,     models,     width,       Element::Float32, query.get(),
                                model.get(), bias.get(), label.get(), nullptr,          nullptr};
   const Array<double> losses(router_loss_scratch(queries)), loss(1);
-  const Array<float> scratch(router_gradient_scratch(input));
+  const Array<float> scratch(router_gradient_scratch(input)), scale(1);
   const double matrix = 4.0 * static_cast<double>(queries * width);
   const double product = 2.0 * static_cast<double>(queries * models * width);
   std::printf("%zu queries, %zu models, width %zu\n", queries, models, width);
@@ -184,7 +184,7 @@ void bench_router(const Roofline& roof, std::size_t queries, std::size_t models,
                           query_gradient.get(), nullptr);
     });
     measure(roof, std::string("model gradient") + name, matrix, product, [&] {
-      return router_model_gradient(version, input, by_score.get(), 0.5F, scratch.get(), model_gradient.get(),
+      return router_model_gradient(version, input, by_score.get(), scale.get(), scratch.get(), model_gradient.get(),
                                    bias_gradient.get(), nullptr);
     });
   }

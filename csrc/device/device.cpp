@@ -47,8 +47,8 @@ class Host final : public ComputeDevice {
 
 class Cuda final : public ComputeDevice {
  public:
-  Cuda(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory)
-      : device_(device), memory_(memory), compute_(device), clock_(compute_) {
+  Cuda(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory, const kernels::DeviceKernels* kernels)
+      : device_(device), memory_(memory), kernels_(kernels), compute_(device), clock_(compute_) {
     if (device.is_fake()) return;
     load_torch_cuda();
     const double fraction = static_cast<double>(cap.value) / static_cast<double>(device.properties().memory.value);
@@ -95,6 +95,7 @@ class Cuda final : public ComputeDevice {
   void finish() override { compute_.finish(); }
   Stream* compute() override { return &compute_; }
   CudaClock* clock() override { return &clock_; }
+  kernels::KernelQueue kernels() override { return {kernels_, compute_.handle()}; }
 
   Memory memory() const override {
     if (device_.is_fake()) return counted(memory_);
@@ -114,6 +115,7 @@ class Cuda final : public ComputeDevice {
  private:
   const CudaDevice& device_;
   std::optional<HostMemory> memory_;
+  const kernels::DeviceKernels* kernels_;
   Stream compute_;
   CudaClock clock_;
   std::vector<StreamEvent> events_;
@@ -138,8 +140,9 @@ std::unique_ptr<ComputeDevice> host_device(std::optional<HostMemory> memory) {
   return std::make_unique<Host>(memory);
 }
 
-std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory) {
-  return std::make_unique<Cuda>(device, cap, memory);
+std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory,
+                                           const kernels::DeviceKernels* kernels) {
+  return std::make_unique<Cuda>(device, cap, memory, kernels);
 }
 
 }  // namespace motley

@@ -11,6 +11,7 @@
 #include "motley/cuda/clock.h"
 #include "motley/cuda/stream.h"
 #include "motley/device/host_memory.h"
+#include "motley/kernels/device_kernels.h"
 
 namespace motley {
 
@@ -45,6 +46,8 @@ class ComputeDevice {
   /// Null on the host.
   [[nodiscard]] virtual Stream* compute() { return nullptr; }
   [[nodiscard]] virtual CudaClock* clock() { return nullptr; }
+  /// For kernels in the order of what is computed. Empty on the host, and where the device has none of ours.
+  [[nodiscard]] virtual kernels::KernelQueue kernels() { return {}; }
 
   struct Memory {
     Bytes live;
@@ -61,9 +64,10 @@ class ComputeDevice {
 /// Loads LibTorch's CUDA part, to be called before LibTorch is used for anything. Throws Fault in one line.
 void load_torch_cuda();
 
-/// A CUDA device, of which tensors may take `cap`. On a fake, tensors are the host's and `memory` counts them. Throws
-/// Fault as load_torch_cuda().
+/// A CUDA device, of which tensors may take `cap`, and the kernels it launches, which outlive it; null: none of ours.
+/// On a fake, tensors are the host's and `memory` counts them. Throws Fault as load_torch_cuda().
 [[nodiscard]] std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap,
-                                                         std::optional<HostMemory> memory = std::nullopt);
+                                                         std::optional<HostMemory> memory = std::nullopt,
+                                                         const kernels::DeviceKernels* kernels = nullptr);
 
 }  // namespace motley

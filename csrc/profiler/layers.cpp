@@ -50,7 +50,7 @@ LayerMeter::LayerMeter(const Workload& workload, ComputeDevice& device, Pacer pa
       pacer_(pacer) {
   for (std::size_t layer = 0; layer < workload.layers.size(); ++layer) {
     stages_.push_back(std::make_unique<Stage>(workload, static_cast<int>(layer), static_cast<int>(layer) + 1,
-                                              boundaries_[layer], seed, optimizer, device.tensors()));
+                                              boundaries_[layer], seed, optimizer, device.tensors(), device.kernels()));
   }
 }
 

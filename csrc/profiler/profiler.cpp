@@ -188,7 +188,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   }
 
   communicator.world().barrier("measuring codecs");
-  const std::vector<double> codecs = measure_codecs(pacer, kCodecRepeats);
+  const std::vector<double> codecs = measure_codecs(device, pacer, kCodecRepeats);
 
   progress("links");
   std::vector<std::vector<TransferCurve>> links = measure_links(communicator, kLinkRepeats);

@@ -31,7 +31,7 @@ void each_tensor(const LayerState& layer, Body&& body) {
     }
   };
   views(layer.flat_parameters(), "");
-  for (const LayerState::Moment& moment : layer.moments()) {
+  for (const Moment& moment : layer.moments()) {
     views(moment.flat, "." + moment.name);
   }
 }

@@ -267,6 +267,10 @@ void Executor::backward(const Action& action, std::size_t index, const Pass& pas
 
 const StepTotals& Executor::totals(const Pass& pass) {
   if (!totals_) {
+    compute_.fabric().before_compute("NORM");
+    for (const auto& [index, stage] : stages_) {
+      stage->start_norms();
+    }
     compute_.settle("NORM");  // losses and norms are read
     totals_ = exchange_.run(pass.step, stages_, last_times_, pass.signals, timeline_);
     transfers_.reap();  // every rank has what was sent to it

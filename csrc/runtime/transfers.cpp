@@ -74,8 +74,9 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
       continue;
     }
     const bool gradient = what.pass == Handover::Pass::Backward;
-    message.tensors.push_back(
-        compute_.run(label, false, [&] { return encode(crossing.wire, rows, gradient, crossing.key + i); }));
+    message.tensors.push_back(compute_.run(label, false, [&] {
+      return encode(crossing.wire, rows, gradient, crossing.key + i, compute_.device().kernels());
+    }));
   }
   made.rows_left -= crossing.rows.count;
   if (made.rows_left == 0) {
@@ -133,7 +134,7 @@ TensorList Transfers::take(const Handover& what, const std::string& consumer) {
     MOTLEY_CHECK(here.rows_left == 0, "{}: {} rows of its input are not posted", consumer, here.rows_left);
     wait(here.works, *here.label);
     for (const Encoded& part : here.encoded) {
-      compute_.run(*here.label, false, [&] { decode(part.wire, part.bytes, part.rows); });
+      compute_.run(*here.label, false, [&] { decode(part.wire, part.bytes, part.rows, compute_.device().kernels()); });
     }
   }
   TensorList tensors = std::exchange(here.tensors, {});

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/engine.h>
 
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -62,8 +63,10 @@ struct Stage::State {
   bool last = false;
   std::uint64_t seed = 0;
   at::Device device = at::kCPU;
+  kernels::KernelQueue kernels;
   OptimizerOptions options;
   std::vector<std::string> reads;
+  std::optional<ParameterBuffers> buffers;
   std::vector<LayerState> layers;
   GradientSlots slots;
   std::map<int, InFlight> in_flight;
@@ -85,7 +88,7 @@ struct Stage::State {
 };
 
 Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options,
-             at::Device device)
+             at::Device device, kernels::KernelQueue queue)
     : state_(std::make_unique<State>()) {
   const int count = static_cast<int>(workload.layers.size());
   if (!(0 <= first && first < end && end <= count)) {
@@ -100,7 +103,10 @@ Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::
   s.last = end == count;
   s.seed = seed;
   s.device = device;
+  s.kernels = queue;
   s.options = std::move(options);
+  s.buffers.emplace(std::vector(workload.layers.begin() + first, workload.layers.begin() + end), s.options, device,
+                    queue);
   std::set<std::string> reads;
   const Boundary* handed = &s.input;
   s.between.reserve(static_cast<std::size_t>(end - first));
@@ -111,7 +117,7 @@ Stage::Stage(const Workload& workload, int first, int end, Boundary input, std::
     for (const std::string& name : layer->reads()) {
       reads.insert(name);
     }
-    s.layers.emplace_back(layer, l, seed, s.options, device);
+    s.layers.emplace_back(layer, l, seed, *s.buffers, s.buffers->rooms()[static_cast<std::size_t>(l - first)]);
     for (std::size_t p = 0; p < s.layers.back().parameters().size(); ++p) {
       s.slots.emplace(s.layers.back().parameters()[p].unsafeGetTensorImpl(), s.layers.back().gradients()[p]);
     }
@@ -175,7 +181,8 @@ TensorList Stage::State::run_layers(InFlight* flight, int micro_batch, std::int6
                          .queue = flight != nullptr ? flight->queue.get()
                                   : training        ? &passing
                                                     : nullptr,
-                         .outputs = outputs};
+                         .outputs = outputs,
+                         .kernels = kernels};
     tensors = layer.layer().forward(tensors, context);
     if (last && i + 1 == layers.size()) {
       break;
@@ -334,19 +341,17 @@ TensorList Stage::backward(int micro_batch, TensorList grad_output, double loss_
   return gradients;
 }
 
-std::vector<double> Stage::squared_norms() const {
-  std::vector<double> norms;
-  for (const LayerState& layer : state_->layers) {
-    norms.push_back(layer.gradient_squared_norm());
-  }
-  return norms;
+void Stage::start_norms() {
+  state_->buffers->start_norms();
+}
+
+std::vector<double> Stage::squared_norms() {
+  return state_->buffers->norms();
 }
 
 void Stage::update(std::int64_t step, double clip_scale) {
   MOTLEY_CHECK(state_->in_flight.empty(), "update with {} micro-batches in flight", state_->in_flight.size());
-  for (LayerState& layer : state_->layers) {
-    layer.update(state_->options, step, clip_scale);
-  }
+  state_->buffers->update(state_->options, step, clip_scale);
   state_->last_weight = -1;
 }
 
@@ -363,9 +368,8 @@ void Stage::abandon_step() {
   state_->in_flight.clear();
   state_->losses.clear();
   state_->last_weight = -1;
-  const at::NoGradGuard no_gradients;
+  state_->buffers->zero_gradients();
   for (const LayerState& layer : state_->layers) {
-    at::Tensor(layer.flat_gradients()).zero_();
     for (const at::Tensor& parameter : layer.parameters()) {
       parameter.mutable_grad() = at::Tensor();
     }

@@ -20,9 +20,9 @@ namespace motley {
 class Stage {
  public:
   /// `input` is what layer `first` is handed (boundaries_of(workload)[first]). Throws InputError when the layers do not
-  /// fit or the options do not.
+  /// fit or the options do not. `queue`: where `device` launches kernels (see ParameterBuffers).
   Stage(const Workload& workload, int first, int end, Boundary input, std::uint64_t seed, OptimizerOptions options,
-        at::Device device = at::kCPU);
+        at::Device device = at::kCPU, kernels::KernelQueue queue = {});
   ~Stage();
   Stage(Stage&&) noexcept;
   Stage& operator=(Stage&&) noexcept;
@@ -65,8 +65,10 @@ class Stage {
   /// Both at once, bit-equal, with less memory: nothing waits.
   TensorList backward(int micro_batch, TensorList grad_output, double loss_scale);
 
-  /// Per layer, of the gradients summed so far. Add them in layer order over all stages for the norm to clip by.
-  [[nodiscard]] std::vector<double> squared_norms() const;
+  /// Per layer, of the gradients summed so far. Add them in layer order over all stages for the norm to clip by. On a
+  /// device reading them waits for it; with start_norms() before, and a wait for the device between, it does not.
+  [[nodiscard]] std::vector<double> squared_norms();
+  void start_norms();
 
   /// Optimiser step `step` (from 0) with gradients times `clip_scale`; gradients are zero afterwards.
   void update(std::int64_t step, double clip_scale);

@@ -5,6 +5,7 @@
 #include "motley/base/error.h"
 #include "motley/kernels/bfloat16/bfloat16.h"
 #include "motley/kernels/boundary_codec/boundary_codec.h"
+#include "motley/workloads/expect_launched.h"
 
 namespace motley {
 
@@ -42,35 +43,44 @@ Bytes crossing_bytes(Wire wire, const TensorSpec& spec, std::int64_t samples) {
   return Bytes{encoded_bytes(wire, plain.value / static_cast<std::int64_t>(sizeof(float)))};
 }
 
-at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key) {
-  if (!tensor.is_cpu()) {
-    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device other than the host");
+at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key, kernels::KernelQueue queue) {
+  if (!tensor.is_cpu() && !queue) {
+    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device without kernels");
     return tensor.to(at::kBFloat16).flatten().view(at::kByte);
   }
   at::Tensor encoded = room_for_encoded(wire, tensor);
   const auto count = static_cast<std::size_t>(tensor.numel());
-  const float* values = tensor.const_data_ptr<float>();
+  const float* const values = tensor.const_data_ptr<float>();
+  void* const codes = encoded.mutable_data_ptr();
+  const Rounding rounding = stochastic ? Rounding::Stochastic : Rounding::Nearest;
   if (wire == Wire::Int8) {
-    kernels::encode_on_cpu(values, Element::Float32, count, stochastic ? Rounding::Stochastic : Rounding::Nearest, key,
-                           encoded.mutable_data_ptr());
+    queue ? expect_launched(queue.kernels->encode(values, Element::Float32, count, rounding, key, codes, queue.stream),
+                            "encode")
+          : kernels::encode_on_cpu(values, Element::Float32, count, rounding, key, codes);
   } else {
-    kernels::narrow_on_cpu(values, count, static_cast<std::uint16_t*>(encoded.mutable_data_ptr()));
+    auto* const rounded = static_cast<std::uint16_t*>(codes);
+    queue ? expect_launched(queue.kernels->narrow(values, count, rounded, queue.stream), "narrow")
+          : kernels::narrow_on_cpu(values, count, rounded);
   }
   return encoded;
 }
 
-void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor) {
-  if (!tensor.is_cpu()) {
-    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device other than the host");
+void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor, kernels::KernelQueue queue) {
+  if (!tensor.is_cpu() && !queue) {
+    MOTLEY_CHECK(wire == Wire::BFloat16, "int8 codes on a device without kernels");
     at::Tensor(tensor).copy_(encoded.view(at::kBFloat16).view(tensor.sizes()));
     return;
   }
   const auto count = static_cast<std::size_t>(tensor.numel());
-  auto* values = tensor.mutable_data_ptr<float>();
+  auto* const values = tensor.mutable_data_ptr<float>();
+  const void* const codes = encoded.const_data_ptr();
   if (wire == Wire::Int8) {
-    kernels::decode_on_cpu(encoded.const_data_ptr(), count, Element::Float32, values);
+    queue ? expect_launched(queue.kernels->decode(codes, count, Element::Float32, values, queue.stream), "decode")
+          : kernels::decode_on_cpu(codes, count, Element::Float32, values);
   } else {
-    kernels::widen_on_cpu(static_cast<const std::uint16_t*>(encoded.const_data_ptr()), count, values);
+    const auto* const rounded = static_cast<const std::uint16_t*>(codes);
+    queue ? expect_launched(queue.kernels->widen(rounded, count, values, queue.stream), "widen")
+          : kernels::widen_on_cpu(rounded, count, values);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "motley/base/tensor_spec.h"
 #include "motley/base/units.h"
+#include "motley/kernels/device_kernels.h"
 
 namespace motley {
 
@@ -24,13 +25,15 @@ enum class Wire : std::uint8_t { Float32, BFloat16, Int8 };
 
 /// What a contiguous float32 tensor crosses as, a list of bytes. bfloat16 rounds to nearest; int8 codes too, or, where
 /// `stochastic`, up or down by chance so that the mean is exact: gradients add up over micro-batches. What is drawn
-/// depends on `key` and a value's place alone.
-[[nodiscard]] at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key);
+/// depends on `key` and a value's place alone. `queue`: where the tensor's device launches kernels; on a device without
+/// them LibTorch's operators round to bfloat16, and there is no int8.
+[[nodiscard]] at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uint64_t key,
+                                kernels::KernelQueue queue = {});
 
 /// Room for what encode() makes of such a tensor.
 [[nodiscard]] at::Tensor room_for_encoded(Wire wire, const at::Tensor& tensor);
 
 /// Writes the values into `tensor`.
-void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor);
+void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor, kernels::KernelQueue queue = {});
 
 }  // namespace motley

@@ -9,6 +9,7 @@
 
 #include "motley/base/error.h"
 #include "motley/kernels/router_score/router_score.h"
+#include "motley/workloads/expect_launched.h"
 #include "motley/workloads/mix.h"
 
 namespace motley {
@@ -26,6 +27,20 @@ void keep_queue(AutogradContext* context, WeightGradients* queue) {
 WeightGradients* kept_queue(const AutogradContext* context) {
   const auto value = static_cast<std::intptr_t>(context->saved_data.at("queue").toInt());
   return reinterpret_cast<WeightGradients*>(value);  // NOLINT(performance-no-int-to-ptr): autograd keeps integers only
+}
+
+// As the queue: what is launched is in the device's order, whose table and stream outlive every stage.
+void keep_device(AutogradContext* context, const kernels::KernelQueue& device) {
+  context->saved_data["kernels"] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(device.kernels));
+  context->saved_data["stream"] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(device.stream));
+}
+
+kernels::KernelQueue kept_device(const AutogradContext* context) {
+  const auto pointer = [&](const char* name) {
+    const auto value = static_cast<std::intptr_t>(context->saved_data.at(name).toInt());
+    return reinterpret_cast<void*>(value);  // NOLINT(performance-no-int-to-ptr): autograd keeps integers only
+  };
+  return {static_cast<const kernels::DeviceKernels*>(pointer("kernels")), pointer("stream")};
 }
 
 at::Tensor rows(const at::Tensor& x) {
@@ -165,6 +180,50 @@ struct ScoresAndCrossEntropy : torch::autograd::Function<ScoresAndCrossEntropy> 
   }
 };
 
+// The same on a device: the input gradient of scale 1 comes with the scores, and nothing is read back.
+struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresAndCrossEntropy> {
+  static variable_list forward(AutogradContext* context, const at::Tensor& given, const at::Tensor& weight,
+                               const at::Tensor& bias, const at::Tensor& labels, WeightGradients* queue,
+                               const kernels::KernelQueue& device) {
+    const at::Tensor x = given.contiguous();
+    const at::TensorOptions doubles = x.options().dtype(at::kDouble);
+    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, x.options());
+    const at::Tensor by_score = at::empty_like(scores);
+    const at::Tensor by_x = at::empty_like(x);
+    const at::Tensor sum = at::empty({}, doubles);
+    const auto scratch_size = device.kernels->router_loss_scratch(static_cast<std::size_t>(x.size(0)));
+    const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, doubles);
+    expect_launched(
+        device.kernels->router_score(router_input(x, weight, bias, labels), scratch.mutable_data_ptr<double>(),
+                                     sum.mutable_data_ptr<double>(), scores.mutable_data_ptr<float>(),
+                                     by_score.mutable_data_ptr<float>(), by_x.mutable_data_ptr<float>(), device.stream),
+        "router_score");
+    context->save_for_backward({x, weight, bias, labels, by_score, by_x});
+    context->mark_non_differentiable({scores});
+    keep_queue(context, queue);
+    keep_device(context, device);
+    return {scores, sum.to(at::kFloat)};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor scale = gradients[1].contiguous();
+    WeightGradients* queue = kept_queue(context);
+    queue->add([saved, scale, device = kept_device(context), weight_sum = queue->slot(saved[1]),
+                bias_sum = queue->slot(saved[2])] {
+      const kernels::RouterScoreInput input = router_input(saved[0], saved[1], saved[2], saved[3]);
+      const auto scratch_size = device.kernels->router_gradient_scratch(input);
+      const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, saved[0].options());
+      expect_launched(
+          device.kernels->router_model_gradient(input, saved[4].const_data_ptr<float>(), scale.const_data_ptr<float>(),
+                                                scratch.mutable_data_ptr<float>(), weight_sum.mutable_data_ptr<float>(),
+                                                bias_sum.mutable_data_ptr<float>(), device.stream),
+          "router_model_gradient");
+    });
+    return {context->needs_input_grad(0) ? saved[5] * scale : at::Tensor(), {}, {}, {}, {}, {}};
+  }
+};
+
 // Four 16-bit draws from one 64-bit number; dropped where a draw is below `threshold`.
 at::Tensor drop(const at::Tensor& input, std::uint64_t key, std::int64_t first_sample, std::uint32_t threshold) {
   if (!input.is_cpu() || input.scalar_type() != at::kFloat) {
@@ -240,7 +299,13 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
 
 ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                     const at::Tensor& labels, const LayerContext& context) {
-  if (queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat && x.is_cpu()) {
+  const bool apart = queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat;
+  if (apart && context.kernels) {
+    const variable_list results =
+        LaunchedScoresAndCrossEntropy::apply(x, weight, bias, labels.contiguous(), context.queue, context.kernels);
+    return {results[0], results[1]};
+  }
+  if (apart && x.is_cpu()) {
     const variable_list results = ScoresAndCrossEntropy::apply(x, weight, bias, labels.contiguous(), context.queue);
     return {results[0], results[1]};
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "motley/base/tensor_spec.h"
+#include "motley/kernels/device_kernels.h"
 #include "motley/workloads/weight_gradients.h"
 
 namespace motley {
@@ -56,8 +57,9 @@ struct LayerContext {
   const Fields* fields = nullptr;          ///< what Layer::reads() names
   RandomKey random;
   bool training = false;
-  WeightGradients* queue = nullptr;  ///< null: weight gradients take the ordinary way through autograd
-  Fields* outputs = nullptr;         ///< null unless evaluated: where the last layer puts its predictions, by name
+  WeightGradients* queue = nullptr;   ///< null: weight gradients take the ordinary way through autograd
+  Fields* outputs = nullptr;          ///< null unless evaluated: where the last layer puts its predictions, by name
+  kernels::KernelQueue kernels = {};  ///< where the tensors' device launches kernels of ours; empty: it has none
 };
 
 /// One step of a model's chain, without state: parameters come from outside. A stage is a run of layers.

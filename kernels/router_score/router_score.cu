@@ -303,8 +303,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
 
 /// A thread a weight: adds its spans in order.
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
-    add_spans(const float* partial, unsigned spans, unsigned models, unsigned width, float scale, float* model_gradient,
-              float* bias_gradient) {
+    add_spans(const float* partial, unsigned spans, unsigned models, unsigned width, const float* scale,
+              float* model_gradient, float* bias_gradient) {
   const unsigned k = blockIdx.x * kThreads + threadIdx.x;
   const unsigned m = blockIdx.y;
   if (k > width) {
@@ -315,7 +315,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     sum += partial[(static_cast<std::size_t>(span) * models + m) * (width + 1) + k];
   }
   float* const to = k == width ? bias_gradient + m : model_gradient + static_cast<std::size_t>(m) * width + k;
-  *to += scale * sum;
+  *to += *scale * sum;
 }
 
 unsigned pieces(std::size_t all, std::size_t each) {
@@ -346,8 +346,8 @@ int score_as(RouterVersion version, const RouterScoreInput& input, float scale, 
 }
 
 template <typename Value>
-int model_gradient_as(RouterVersion version, const RouterScoreInput& input, const float* score_gradient, float scale,
-                      float* partial, float* model_gradient, float* bias_gradient, Stream stream) {
+int model_gradient_as(RouterVersion version, const RouterScoreInput& input, const float* score_gradient,
+                      const float* scale, float* partial, float* model_gradient, float* bias_gradient, Stream stream) {
   const Matrices<Value> in = matrices_of<Value>(input);
   const unsigned spans = pieces(input.queries, kRouterSpan);
   const unsigned columns = pieces(input.width + 1, kThreads);
@@ -373,7 +373,7 @@ int router_score(RouterVersion version, const RouterScoreInput& input, float sca
 }
 
 int router_model_gradient(RouterVersion version, const RouterScoreInput& input, const float* score_gradient,
-                          float scale, float* gradient_scratch, float* model_gradient, float* bias_gradient,
+                          const float* scale, float* gradient_scratch, float* model_gradient, float* bias_gradient,
                           Stream stream) {
   if (input.queries == 0 || input.models == 0) {
     return 0;

@@ -33,9 +33,10 @@ inline constexpr std::size_t kRouterSpan = 256;
 int router_score(RouterVersion version, const RouterScoreInput& input, float scale, double* loss_scratch, double* loss,
                  float* score, float* score_gradient, float* query_gradient, Stream stream);
 
-/// router_model_gradient_on_cpu: partial sums over spans of queries, then a launch that adds them in order.
+/// router_model_gradient_on_cpu: partial sums over spans of queries, then a launch that adds them in order. `scale` is
+/// on the device too: what autograd hands a backward pass is not known to the host without waiting.
 int router_model_gradient(RouterVersion version, const RouterScoreInput& input, const float* score_gradient,
-                          float scale, float* gradient_scratch, float* model_gradient, float* bias_gradient,
+                          const float* scale, float* gradient_scratch, float* model_gradient, float* bias_gradient,
                           Stream stream);
 
 }  // namespace motley::kernels::MOTLEY_KERNEL_SPACE

@@ -9,7 +9,7 @@ namespace motley::fakes {
 
 /// What a call put into a stream, in the order of calls.
 struct Operation {
-  enum class Kind { Record, Wait, Copy, Call, Send, Receive, AllReduce };
+  enum class Kind { Record, Wait, Copy, Call, Send, Receive, AllReduce, Kernel };
   Kind kind = Kind::Record;
   int device = 0;
   int stream = 0;          ///< counts streams from 1
@@ -17,6 +17,7 @@ struct Operation {
   int marked_stream = 0;   ///< of Wait: the stream of that record
   std::size_t bytes = 0;
   const void* data = nullptr;
+  std::string name = {};  ///< of Kernel: its name in the table
 };
 
 /// What exists.
@@ -33,7 +34,8 @@ struct Counts {
 /// A script is a list of "NAME[@N][=VALUE]" between semicolons, each with "deviceD:" or "rankR:" before it where it
 /// shall hold only there (the rank is mpirun's):
 ///   devices=2, memory=1000000   what there is
-///   cudaMalloc@3=2              the fourth cudaMalloc returns error 2; so for every call of CUDA and NCCL
+///   cudaMalloc@3=2              the fourth cudaMalloc returns error 2; so for every call of CUDA and NCCL, and for
+///                               every kernel (kernel.adamw)
 ///   sticky@10=700               from the eleventh record of an event on, every call on the device returns 700
 ///   nccl.init_hang              a communicator never gets connected
 ///   nccl.lose@5                 the sixth message of an edge never arrives

@@ -105,6 +105,7 @@ Results<float> on_device(RouterVersion version, const Case& c) {
   DeviceArray<std::uint16_t> half_query(c.half_query), half_model(c.half_model);
   const RouterScoreInput input = c.input_of(query.data(), model.data(), half_query.data(), half_model.data(),
                                             bias.data(), label.data(), weight.data(), positive.data());
+  DeviceArray<float> scale(std::vector<float>{kScale});
   DeviceArray<double> loss_scratch(router_loss_scratch(c.shape.queries)), loss(1);
   DeviceArray<float> gradient_scratch(router_gradient_scratch(input));
   const Results<float> none(c.shape);
@@ -113,7 +114,7 @@ Results<float> on_device(RouterVersion version, const Case& c) {
   EXPECT_EQ(router_score(version, input, kScale, loss_scratch.data(), loss.data(), score.data(), score_gradient.data(),
                          query_gradient.data(), nullptr),
             0);
-  EXPECT_EQ(router_model_gradient(version, input, score_gradient.data(), kScale, gradient_scratch.data(),
+  EXPECT_EQ(router_model_gradient(version, input, score_gradient.data(), scale.data(), gradient_scratch.data(),
                                   model_gradient.data(), bias_gradient.data(), nullptr),
             0);
   EXPECT_TRUE(loss_scratch.intact_behind() && gradient_scratch.intact_behind() && score.intact_behind() &&

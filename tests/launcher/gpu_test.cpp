@@ -45,14 +45,14 @@ class Gpus : public testing::Test {
   }
 
   /// Layers 0 to 2 on rank 0, the others on rank 1.
-  void plan(const std::string& transport) {
+  void plan(const std::string& transport, const std::string& wire = "float32") {
     nlohmann::json stages = nlohmann::json::array();
     for (const auto& [first, end, rank] : {std::tuple(0, 3, 0), {3, 6, 1}}) {
       stages.push_back({{"layers", {first, end}},
                         {"replicas", {{{"device", rank}, {"samples", {0, 16}}}}},
                         {"warm_up", 2 - rank},
                         {"recompute", false},
-                        {"wire", "float32"},
+                        {"wire", wire},
                         {"transport", transport}});
     }
     const nlohmann::json plan = {{"motley", "plan"},       {"version", 1},       {"planner", "by hand"},
@@ -160,6 +160,28 @@ TEST_F(Gpus, APlanMayNameTheTransportOfAnEdge) {
   outcome = motley_on_ranks(2, train(""));
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("stages[0].transport: found \"pigeon\", expected one of auto, nccl, tcp, mpi"));
+}
+
+TEST_F(Gpus, WireFormatsRunByKernelsAndInt8NeedsThem) {
+  for (const std::string wire : {"bfloat16", "int8"}) {
+    plan("auto", wire);
+    Outcome outcome = on_gpus("devices=2", train());
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const std::vector<double> on_gpu = losses();
+    outcome = motley_on_ranks(2, train(""));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(on_gpu, losses()) << wire;
+  }
+  // A library of kernels from another build is as none.
+  Outcome outcome = on_gpus("devices=2;rank1:kernel_interface=0", train());
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("plan.json: stages[0].wire: found \"int8\", expected \"float32\" or "
+                                           "\"bfloat16\": rank 1 on "),
+                                 HasSubstr("has interface 0, expected")));
+  plan("auto", "bfloat16");
+  outcome = on_gpus("devices=2;kernel_interface=0", train());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(", LibTorch's operators alone (no kernels for GPUs: "));
 }
 
 TEST_F(Gpus, HostsWithAndWithoutGpusTrainTogether) {

@@ -12,6 +12,7 @@
 #include "comm/ranks.h"
 #include "fakes/fakes.h"
 #include "motley/base/error.h"
+#include "motley/device/device_kernels.h"
 #include "motley/schedule/generators.h"
 #include "motley/schedule/lowering.h"
 #include "runtime/pipeline.h"
@@ -23,6 +24,7 @@ using fakes::Operation;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
 
 constexpr int kSteps = 3;
 
@@ -38,18 +40,24 @@ std::string mixed(int from, int to) {
   return from < to ? "nccl" : "host";
 }
 
-/// A rank's fake device.
+/// A rank's fake device, with kernels or without.
 struct Gpu {
-  explicit Gpu(int rank) : cuda(fakes::cuda(), rank), device(cuda_device(cuda, Bytes{1 << 30})), nccl(fakes::nccl()) {}
+  explicit Gpu(int rank, bool with_kernels = true)
+      : kernels(load_device_kernels(MOTLEY_FAKE_GPU)),
+        cuda(fakes::cuda(), rank),
+        device(cuda_device(cuda, Bytes{1 << 30}, std::nullopt, with_kernels ? &kernels : nullptr)),
+        nccl(fakes::nccl()) {}
 
+  kernels::DeviceKernels kernels;
   CudaDevice cuda;
   std::unique_ptr<ComputeDevice> device;
   NcclApi nccl;
 };
 
 Outcome train_on_gpu(Communicator& communicator, const Workload& workload, const std::vector<int>& cuts,
-                     const Schedule& compute, const Transport& transport, RunOptions options = {}) {
-  Gpu gpu(communicator.rank());
+                     const Schedule& compute, const Transport& transport, RunOptions options = {},
+                     bool with_kernels = true) {
+  Gpu gpu(communicator.rank(), with_kernels);
   options.device = gpu.device.get();
   options.nccl = &gpu.nccl;
   options.edge_transport = transport;
@@ -113,6 +121,52 @@ TEST(FakeGpu, TrainingGivesTheBitsOfTheHostOverEveryTransport) {
   expect_nothing_left();
 }
 
+TEST(FakeGpu, EveryStageIsUpdatedByOneLaunchBehindItsNorms) {
+  play("");
+  const Workload workload = small_router();
+  run_ranks(2, with_deadline(20), [&](Communicator& communicator) {
+    (void)train_on_gpu(communicator, workload, even_cuts(workload, 2), one_f_one_b(2, 4), all("nccl"));
+  });
+  std::map<int, std::vector<std::string>> updates;  // by device
+  std::map<int, std::map<std::string, int>> launched;
+  std::map<int, int> compute;
+  for (const Operation& operation : fakes::control().operations()) {
+    compute.emplace(operation.device, operation.stream);  // the first stream there was
+    if (operation.kind == Operation::Kind::Kernel) {
+      ++launched[operation.device][operation.name];
+      if (operation.name == "adamw" || operation.name == "squared_norms") {
+        updates[operation.device].push_back(operation.name);
+      }
+      EXPECT_EQ(operation.stream, compute.at(operation.device)) << operation.name;
+    }
+  }
+  ASSERT_EQ(updates.size(), 2U);
+  for (const auto& [device, names] : updates) {
+    std::vector<std::string> expected;
+    for (int step = 0; step < kSteps; ++step) expected.insert(expected.end(), {"squared_norms", "adamw"});
+    EXPECT_EQ(names, expected) << "device " << device;
+  }
+  // The router's head is on the second, and is run once a micro-batch.
+  EXPECT_EQ(launched[0].count("router_score"), 0U);
+  EXPECT_EQ(launched[1]["router_score"], 4 * kSteps);
+  EXPECT_EQ(launched[1]["router_model_gradient"], 4 * kSteps);
+  expect_nothing_left();
+}
+
+TEST(FakeGpu, WithoutKernelsLibTorchUpdates) {
+  play("");
+  const Workload workload = small_router();
+  run_ranks(2, with_deadline(20), [&](Communicator& communicator) {
+    const Case c = cases_of(workload, 2)[1];
+    const Outcome plain = train(communicator, workload, c.cuts, c.compute, kSteps);
+    expect_same_bits(plain, train_on_gpu(communicator, workload, c.cuts, c.compute, all("nccl"), {}, false));
+  });
+  for (const Operation& operation : fakes::control().operations()) {
+    EXPECT_NE(operation.kind, Operation::Kind::Kernel) << operation.name;
+  }
+  expect_nothing_left();
+}
+
 TEST(FakeGpu, SlowTransfersChangeNoBit) {
   play("nccl.delay=0.003");
   const Workload workload = small_router();
@@ -137,6 +191,9 @@ TEST(FakeGpu, InterleavedStagesAndWireFormatsGiveTheBitsOfTheHost) {
       expect_same_bits(plain, train_on_gpu(communicator, workload, cuts, compute, all(transport), options));
     }
   });
+  std::set<std::string> launched;
+  for (const Operation& operation : fakes::control().operations()) launched.insert(operation.name);
+  EXPECT_THAT(launched, IsSupersetOf({"narrow", "widen", "encode", "decode"}));
   expect_nothing_left();
 }
 
@@ -309,6 +366,14 @@ TEST(FakeGpuFailure, ABrokenDeviceEndsTraining) {
   EXPECT_THAT(failed.said[1], HasSubstr("an illegal memory access was encountered (CUDA error 700)"));
   EXPECT_THAT(failed.said[0], AllOf(HasSubstr("rank 1 ended the run: "), HasSubstr("illegal memory access")));
   EXPECT_LT(failed.seconds, 6.0);
+}
+
+TEST(FakeGpuFailure, AKernelThatCannotBeLaunchedEndsTraining) {
+  const Failed failed = failures_under("device1:kernel.adamw@1=700", 5.0);
+  EXPECT_EQ(failed.said[1], "kernel adamw: could not be launched (CUDA error 700)");
+  EXPECT_EQ(failed.said[0], "rank 1 ended the run: " + failed.said[1]);
+  EXPECT_LT(failed.seconds, 6.0);
+  expect_nothing_left();
 }
 
 TEST(FakeGpuFailure, NoRoomForAConnectionNamesTheDevice) {

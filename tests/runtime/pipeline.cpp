@@ -83,25 +83,28 @@ OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, con
                      int rank, const OptimizerOptions& options) {
   for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
     if (rank_of_stage[s] == rank) {
-      add(workload, cuts, s, options);
+      add(workload, cuts, s, options, nullptr);
     }
   }
 }
 
-OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank) {
+OwnStages::OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank,
+                     ComputeDevice* device) {
   const std::vector<std::vector<int>> ranks_of_stage = compute.ranks_of_stage();
   for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
     if (std::ranges::count(ranks_of_stage[s], rank) > 0) {
-      add(workload, cuts, s, clipped_adamw());
+      add(workload, cuts, s, clipped_adamw(), device);
     }
   }
 }
 
 void OwnStages::add(const Workload& workload, const std::vector<int>& cuts, std::size_t stage,
-                    const OptimizerOptions& options) {
+                    const OptimizerOptions& options, ComputeDevice* device) {
   const std::vector<Boundary> boundaries = boundaries_of(workload);
   owned_.push_back(std::make_unique<Stage>(workload, cuts[stage], cuts[stage + 1],
-                                           boundaries[static_cast<std::size_t>(cuts[stage])], kSeed, options));
+                                           boundaries[static_cast<std::size_t>(cuts[stage])], kSeed, options,
+                                           device != nullptr ? device->tensors() : at::kCPU,
+                                           device != nullptr ? device->kernels() : kernels::KernelQueue{}));
   view_[static_cast<int>(stage)] = owned_.back().get();
 }
 
@@ -117,7 +120,7 @@ ExecutorOptions executor_options(bool trace) {
 Outcome train(Communicator& communicator, const Workload& workload, const std::vector<int>& cuts,
               const Schedule& compute, int steps, const RunOptions& options) {
   at::set_num_threads(1);
-  const OwnStages stages(workload, cuts, compute, communicator.rank());
+  const OwnStages stages(workload, cuts, compute, communicator.rank(), options.device);
   const Schedule lowered =
       add_transfers(with_updates(compute, options.clip_action), options.receive_ahead, options.shares);
   ExecutorOptions for_executor = executor_options(options.trace);

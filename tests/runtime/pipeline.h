@@ -45,11 +45,13 @@ class OwnStages {
   OwnStages(const Workload& workload, const std::vector<int>& cuts, const std::vector<int>& rank_of_stage, int rank,
             const OptimizerOptions& options = clipped_adamw());
   /// Those that `compute` has on the rank.
-  OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank);
+  OwnStages(const Workload& workload, const std::vector<int>& cuts, const Schedule& compute, int rank,
+            ComputeDevice* device = nullptr);
   [[nodiscard]] const std::map<int, Stage*>& view() const { return view_; }
 
  private:
-  void add(const Workload& workload, const std::vector<int>& cuts, std::size_t stage, const OptimizerOptions& options);
+  void add(const Workload& workload, const std::vector<int>& cuts, std::size_t stage, const OptimizerOptions& options,
+           ComputeDevice* device);
 
   std::vector<std::unique_ptr<Stage>> owned_;
   std::map<int, Stage*> view_;

@@ -1,7 +1,6 @@
 // bfloat16 weights and activations, with float32 weights for the optimiser and float32 sums of gradients.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -137,28 +136,6 @@ TEST_P(MixedPrecision, SmallStepsAreNotLostInRounding) {
   const at::Tensor moved = stages[0].layers()[1].flat_parameters().sub(before).abs();
   EXPECT_GT(moved.max().item<double>(), 0.0);
   EXPECT_LT(moved.max().item<double>(), 2e-5);
-}
-
-TEST(LayerUpdate, OperatorsGiveWhatTheKernelsGive) {
-  // What a device without kernels of its own runs.
-  at::set_num_threads(1);
-  const Workload workload = make("router", DType::Float32);
-  for (const std::string& optimizer : {std::string("adamw"), std::string("sgd")}) {
-    const OptimizerOptions options = options_of(DType::Float32, optimizer);
-    LayerState by_kernels(workload.layers[1], 1, 7, options);
-    LayerState by_operators(workload.layers[1], 1, 7, options);
-    const at::NoGradGuard no_gradients;
-    for (int step = 0; step < 4; ++step) {
-      for (LayerState* layer : {&by_kernels, &by_operators}) {
-        const at::Tensor values = at::arange(layer->flat_gradients().numel(), at::kFloat);
-        at::Tensor(layer->flat_gradients()).copy_(at::sin(values * (step + 1)));
-      }
-      by_kernels.update(options, step, 0.5);
-      by_operators.update_by_operators(options, step, 0.5);
-      EXPECT_EQ(by_operators.flat_gradients().abs().max().item<double>(), 0.0);
-    }
-    EXPECT_LT(by_kernels.flat_parameters().sub(by_operators.flat_parameters()).abs().max().item<double>(), 1e-6);
-  }
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
+
+#include "kernels/linked_kernels.h"
 
 namespace motley {
 namespace {
@@ -96,36 +99,43 @@ TEST_F(Functions, LayerNormGivesAutogradsGradients) {
 }
 
 TEST_F(Functions, ScoresAndCrossEntropyAreLibTorchs) {
-  Parameter w(at::randn({5, 9})), b(at::randn({5}));
-  const LayerContext apart = context({&w, &b});
-  at::Tensor labels = at::rand({6, 5});
-  for (const bool ragged : {false, true}) {
-    if (ragged) {
-      labels = labels.masked_fill(at::rand({6, 5}) < 0.4, std::numeric_limits<double>::quiet_NaN());
+  const kernels::DeviceKernels table = kernels::linked_kernels();
+  // On the host, and by the kernels for devices: with rows that can be read 16 bytes at a time and without.
+  for (const auto& [on_device, width] : {std::pair<bool, std::int64_t>{false, 9}, {true, 9}, {true, 12}}) {
+    SCOPED_TRACE(on_device ? "kernels for devices, width " + std::to_string(width) : "host");
+    Parameter w(at::randn({5, width})), b(at::randn({5}));
+    LayerContext apart = context({&w, &b});
+    if (on_device) apart.kernels = {&table, nullptr};
+    at::Tensor labels = at::rand({6, 5});
+    for (const bool ragged : {false, true}) {
+      if (ragged) {
+        labels = labels.masked_fill(at::rand({6, 5}) < 0.4, std::numeric_limits<double>::quiet_NaN());
+      }
+      const at::Tensor known = labels.isnan().logical_not();
+      w.sum.zero_(), b.sum.zero_();
+      w.value.mutable_grad() = b.value.mutable_grad() = at::Tensor();
+      const at::Tensor x1 = at::randn({6, width}).requires_grad_(), x2 = x1.detach().requires_grad_();
+      const ScoredLoss found = scores_and_cross_entropy(x1, w.value, b.value, labels, apart);
+      EXPECT_FALSE(found.scores.requires_grad());
+      (found.sum * 0.3).backward();
+      EXPECT_EQ(queue_.waiting(), 1U);
+      EXPECT_EQ(w.sum.abs().max().item<double>(), 0.0);
+      queue_.run();
+
+      const at::Tensor scores = at::linear(x2, w.value, b.value);
+      const at::Tensor sum = at::binary_cross_entropy_with_logits(
+          scores.masked_select(known), labels.masked_select(known), {}, {}, at::Reduction::Sum);
+      (sum * 0.3).backward();
+      EXPECT_TRUE(at::allclose(found.scores, scores.detach(), 1e-5, 1e-6));
+      EXPECT_TRUE(at::allclose(found.sum, sum, 1e-6, 1e-6));
+      EXPECT_TRUE(at::allclose(x1.grad(), x2.grad(), 1e-5, 1e-6));
+      EXPECT_TRUE(at::allclose(w.sum, w.value.grad(), 1e-5, 1e-6));
+      EXPECT_TRUE(at::allclose(b.sum, b.value.grad(), 1e-5, 1e-6));
+
+      const ScoredLoss evaluated =
+          scores_and_cross_entropy(x1.detach(), w.value.detach(), b.value.detach(), labels, {});
+      EXPECT_TRUE(at::allclose(evaluated.sum, sum.detach(), 1e-6, 1e-6));
     }
-    const at::Tensor known = labels.isnan().logical_not();
-    w.sum.zero_(), b.sum.zero_();
-    w.value.mutable_grad() = b.value.mutable_grad() = at::Tensor();
-    const at::Tensor x1 = at::randn({6, 9}).requires_grad_(), x2 = x1.detach().requires_grad_();
-    const ScoredLoss found = scores_and_cross_entropy(x1, w.value, b.value, labels, apart);
-    EXPECT_FALSE(found.scores.requires_grad());
-    (found.sum * 0.3).backward();
-    EXPECT_EQ(queue_.waiting(), 1U);
-    EXPECT_EQ(w.sum.abs().max().item<double>(), 0.0);
-    queue_.run();
-
-    const at::Tensor scores = at::linear(x2, w.value, b.value);
-    const at::Tensor sum = at::binary_cross_entropy_with_logits(
-        scores.masked_select(known), labels.masked_select(known), {}, {}, at::Reduction::Sum);
-    (sum * 0.3).backward();
-    EXPECT_TRUE(at::allclose(found.scores, scores.detach(), 1e-5, 1e-6));
-    EXPECT_TRUE(at::allclose(found.sum, sum, 1e-6, 1e-6));
-    EXPECT_TRUE(at::allclose(x1.grad(), x2.grad(), 1e-5, 1e-6));
-    EXPECT_TRUE(at::allclose(w.sum, w.value.grad(), 1e-5, 1e-6));
-    EXPECT_TRUE(at::allclose(b.sum, b.value.grad(), 1e-5, 1e-6));
-
-    const ScoredLoss evaluated = scores_and_cross_entropy(x1.detach(), w.value.detach(), b.value.detach(), labels, {});
-    EXPECT_TRUE(at::allclose(evaluated.sum, sum.detach(), 1e-6, 1e-6));
   }
 }
 

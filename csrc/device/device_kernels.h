@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "motley/kernels/device_kernels.h"
+
+namespace motley {
+
+/// Fills the table of kernels from a shared library, by default the one that was built where there was an nvcc. Throws
+/// Fault in one line: no library, a symbol it lacks, or an interface other than this program's.
+[[nodiscard]] kernels::DeviceKernels load_device_kernels(const std::string& library = "");
+
+}  // namespace motley

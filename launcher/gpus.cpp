@@ -11,6 +11,7 @@
 #include "motley/base/log.h"
 #include "motley/comm/gather.h"
 #include "motley/device/device_kernels.h"
+#include "motley/plan/transports.h"
 
 namespace motley {
 namespace {
@@ -57,6 +58,10 @@ std::string who(const RankFacts& facts) {
   return fmt::format("rank {} on {}", facts.rank, facts.host);
 }
 
+std::string cuda_version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
 }  // namespace
 
 GpuSupport find_gpus(const Config& config) {
@@ -96,9 +101,8 @@ std::string in_words(const RankFacts& facts) {
   if (facts.gpu.empty()) {
     return fmt::format("{}: {}{}", who(facts), facts.device, facts.no_cuda.empty() ? "" : " (" + facts.no_cuda + ")");
   }
-  const auto version = [](int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); };
-  return fmt::format("{}: {}, CUDA {}, driver for {}, {}{}", who(facts), facts.device, version(facts.runtime),
-                     version(facts.driver),
+  return fmt::format("{}: {}, CUDA {}, driver for {}, {}{}", who(facts), facts.device, cuda_version(facts.runtime),
+                     cuda_version(facts.driver),
                      facts.nccl != 0 ? "NCCL " + nccl_version_text(facts.nccl) : "without NCCL (" + facts.no_nccl + ")",
                      facts.no_kernels.empty() ? "" : ", LibTorch's operators alone (" + facts.no_kernels + ")");
 }
@@ -113,7 +117,36 @@ void expect_compatible(const std::vector<RankFacts>& ranks) {
       throw InputError::of("{}: {}: expected a GPU of compute capability {}.{} or later", who(facts), facts.device,
                            kOldestCapability / 10, kOldestCapability % 10);
     }
+    // Within a major version a runtime runs on older drivers.
+    if (!facts.gpu.empty() && facts.driver / 1000 < facts.runtime / 1000) {
+      throw InputError::of("{}: {}: its driver knows CUDA {}, expected {}.0 or later, as the CUDA runtime is {}",
+                           who(facts), facts.device, cuda_version(facts.driver), facts.runtime / 1000,
+                           cuda_version(facts.runtime));
+    }
   }
+}
+
+std::vector<std::string> differences(const std::vector<RankFacts>& ranks) {
+  std::vector<std::string> lines;
+  const RankFacts* first = nullptr;
+  for (const RankFacts& facts : ranks) {
+    if (facts.gpu.empty()) continue;
+    if (first == nullptr) first = &facts;
+    if (facts.runtime != first->runtime) {
+      lines.push_back(fmt::format("{} has CUDA {}, {} has {}: losses may depend on the plan", who(facts),
+                                  cuda_version(facts.runtime), who(*first), cuda_version(first->runtime)));
+    }
+    if (facts.nccl != first->nccl && facts.nccl != 0 && first->nccl != 0) {
+      lines.push_back(fmt::format("{} has NCCL {}, {} has {}: what is between them goes by way of the host", who(facts),
+                                  nccl_version_text(facts.nccl), who(*first), nccl_version_text(first->nccl)));
+    }
+    if (facts.no_kernels.empty() != first->no_kernels.empty()) {
+      const RankFacts& without = facts.no_kernels.empty() ? *first : facts;
+      lines.push_back(fmt::format("{} has {}, unlike {}: losses may depend on the plan", who(without),
+                                  without.no_kernels, who(facts.no_kernels.empty() ? facts : *first)));
+    }
+  }
+  return lines;
 }
 
 std::string no_nccl_between(const RankFacts& a, const RankFacts& b) {
@@ -184,6 +217,9 @@ RankDevice::RankDevice(GpuSupport support, const Config& config, HostMemory memo
     for (const RankFacts& facts : facts_) {
       spdlog::info("{}", in_words(facts));
     }
+    for (const std::string& line : differences(facts_)) {
+      spdlog::warn("{}", line);
+    }
   }
 }
 
@@ -192,7 +228,21 @@ Bytes RankDevice::memory(const Config& config) const {
   return cuda_ ? std::min(wanted, cuda_->properties().memory) : wanted;
 }
 
-void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config& config,
+LinkOptions RankDevice::links(const Config& config) const {
+  LinkOptions options;
+  options.nccl = nccl_ ? &*nccl_ : nullptr;
+  options.host_transport = config.comm.transport;
+  options.edge_ways = [facts = facts_, wanted = config.comm.gpu_transport](int a, int b) {
+    const std::string way = transport_of(facts, {a, b}, wanted);
+    return wanted == "auto" && way == "nccl" ? std::vector<std::string>{"host", "nccl"} : std::vector{way};
+  };
+  options.group_way = [facts = facts_, wanted = config.comm.gpu_transport](const std::vector<int>& ranks) {
+    return transport_of(facts, ranks, wanted);
+  };
+  return options;
+}
+
+void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config& config, const Profile* profile,
                        const std::string& source) const {
   options.device = device_.get();
   options.nccl = nccl_ ? &*nccl_ : nullptr;
@@ -241,11 +291,17 @@ void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config&
       }
     }
   }
-  options.edge_transport = [facts = facts_, planned, wanted = config.comm.gpu_transport](int from, int to) {
-    const auto known = planned.find({std::min(from, to), std::max(from, to)});
-    return known != planned.end() ? known->second : transport_of(facts, {from, to}, wanted);
+  const std::string wanted = config.comm.gpu_transport;
+  const std::vector<MeasuredTransport> measured =
+      profile != nullptr && wanted == "auto" ? profile->cluster.transports : std::vector<MeasuredTransport>{};
+  options.edge_transport = [facts = facts_, planned, measured, wanted](int from, int to) {
+    if (const auto known = planned.find({std::min(from, to), std::max(from, to)}); known != planned.end()) {
+      return known->second;
+    }
+    const std::string faster = faster_transport(measured, from, to);
+    return transport_of(facts, {from, to}, faster == "auto" || faster == "nccl" ? wanted : "host");
   };
-  options.group_transport = [facts = facts_, wanted = config.comm.gpu_transport](const std::vector<int>& ranks) {
+  options.group_transport = [facts = facts_, wanted](const std::vector<int>& ranks) {
     return transport_of(facts, ranks, wanted);
   };
 }

@@ -12,6 +12,8 @@
 #include "motley/device/device.h"
 #include "motley/kernels/device_kernels.h"
 #include "motley/plan/plan.h"
+#include "motley/plan/profile.h"
+#include "motley/profiler/links.h"
 #include "motley/runtime/executor.h"
 
 namespace motley {
@@ -51,9 +53,12 @@ struct RankFacts {
 /// In one line: what it is, the versions, and what it lacks and why.
 [[nodiscard]] std::string in_words(const RankFacts& facts);
 
-/// Throws InputError that names the rank which cannot take part: another version of Motley than rank 0, or a GPU older
-/// than the kernels are built for.
+/// Throws InputError that names the rank which cannot take part: another version of Motley than rank 0, a GPU older
+/// than the kernels are built for, or a driver older than the CUDA runtime.
 void expect_compatible(const std::vector<RankFacts>& ranks);
+
+/// Versions that differ from those of the first rank with a GPU, a line each: what that rank has and what follows.
+[[nodiscard]] std::vector<std::string> differences(const std::vector<RankFacts>& ranks);
 
 /// "" when NCCL can connect the two ranks, else why not.
 [[nodiscard]] std::string no_nccl_between(const RankFacts& a, const RankFacts& b);
@@ -77,9 +82,14 @@ class RankDevice {
   /// The rank's own type of device; its speed where that is emulated.
   [[nodiscard]] std::string type() const { return facts_.at(static_cast<std::size_t>(rank_)).device; }
 
-  /// Tells an executor of it. A stage's `transport` in the plan comes before [comm] gpu_transport. Throws InputError
-  /// where the plan asks for what cannot be, naming `source` and the field.
-  void equip(ExecutorOptions& options, const Plan& plan, const Config& config, const std::string& source) const;
+  /// Tells an executor of it. A stage's `transport` in the plan comes before what `profile` (null: not known) found
+  /// faster, and that before [comm] gpu_transport, unless that is more than "auto". Throws InputError where the plan
+  /// asks for what cannot be, naming `source` and the field.
+  void equip(ExecutorOptions& options, const Plan& plan, const Config& config, const Profile* profile,
+             const std::string& source) const;
+
+  /// Tells the profiler which transports to try between ranks: those that [comm] gpu_transport leaves and that can be.
+  [[nodiscard]] LinkOptions links(const Config& config) const;
 
  private:
   int rank_ = 0;

@@ -50,6 +50,7 @@ int command_profile(const Invocation& invocation) {
     profiler.memory = here.memory(config);
     profiler.seed = config.train.seed;
     profiler.emulated = config.devices.emulated();
+    profiler.links = here.links(config);
     profiler.optimizer = optimizer_options(config);
     std::optional<Waiting> waiting;
     if (rank == 0) {

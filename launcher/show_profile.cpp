@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "motley/launcher/show.h"
+#include "motley/plan/transports.h"
 
 namespace motley {
 namespace {
@@ -61,6 +62,20 @@ std::string links_matrix(const ClusterProfile& cluster) {
   return text;
 }
 
+/// Where GPUs have several transports between them: the one that the links are of, and what the others take.
+std::string transports_list(const ClusterProfile& cluster) {
+  constexpr Bytes kMegabyte{1'000'000};
+  std::string text = cluster.transports.empty() ? "" : "\ntransports, ms for 1 MB\n";
+  for (const MeasuredTransport& measured : cluster.transports) {
+    const bool faster = measured.transport == faster_transport(cluster.transports, measured.from, measured.to);
+    text += fmt::format("  {:<8} to {:<8} {:<4} {:>9.3f}{}\n",
+                        cluster.devices[static_cast<std::size_t>(measured.from)].name,
+                        cluster.devices[static_cast<std::size_t>(measured.to)].name, measured.transport,
+                        measured.time.time(kMegabyte).value * 1e3, faster ? ", the link" : "");
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string in_words(const Profile& profile) {
@@ -71,13 +86,17 @@ std::string in_words(const Profile& profile) {
     text += "note: " + profile.cluster.note + '\n';
   }
   for (const Device& device : profile.cluster.devices) {
-    text += fmt::format("  {:<8} {} on {}, {:.0f} MB\n", device.name, device.type, device.host,
-                        static_cast<double>(device.memory.value) / 1e6);
+    text += fmt::format(
+        "  {:<8} {} on {}, {:.0f} MB{}\n", device.name, device.type, device.host,
+        static_cast<double>(device.memory.value) / 1e6,
+        device.connections.value == 0
+            ? ""
+            : fmt::format(" beside {:.0f} MB of NCCL's", static_cast<double>(device.connections.value) / 1e6));
   }
   for (const auto& [type, table] : model.devices) {
     text += layers_table(model, type, table);
   }
-  return text + links_matrix(profile.cluster);
+  return text + links_matrix(profile.cluster) + transports_list(profile.cluster);
 }
 
 }  // namespace motley

@@ -172,7 +172,7 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
   options.micro_batch_size = plan.micro_batch_size;
   options.optimizer = optimizer;
   options.trace = arguments.trace;
-  here.equip(options, plan, config, arguments.plan_file);
+  here.equip(options, plan, config, profile ? &*profile : nullptr, arguments.plan_file);
   ExecutorOptions training = options;
   training.shares = shares_of(plan);
   for (const StagePlan& stage : plan.stages) {

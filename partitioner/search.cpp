@@ -14,6 +14,7 @@
 #include "motley/partitioner/parametric.h"
 #include "motley/partitioner/space.h"
 #include "motley/partitioner/tailored.h"
+#include "motley/plan/transports.h"
 
 namespace motley {
 namespace {
@@ -61,6 +62,7 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     }
     SearchResult result = known.plan(profile, options);
     auto* const found = std::get_if<Found>(&result);
+    if (found != nullptr) choose_transports(found->plan, profile.cluster);
     if (found != nullptr && found->plan.certificate && found->plan.certificate->asked.global_batch == 0) {
       found->plan.certificate->asked = asked_space(options);
     }

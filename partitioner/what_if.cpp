@@ -120,6 +120,7 @@ Profile only_devices(const Profile& profile, const std::vector<int>& devices) {
   part.cluster.devices.clear();
   part.cluster.links.clear();
   part.cluster.all_reduce.clear();
+  part.cluster.transports.clear();
   std::map<int, int> place;
   std::set<std::string> hosts;
   for (const int device : devices) {
@@ -137,6 +138,12 @@ Profile only_devices(const Profile& profile, const std::vector<int>& devices) {
     for (int& device : group.devices) device = place[device];
     std::sort(group.devices.begin(), group.devices.end());
     part.cluster.all_reduce.push_back(std::move(group));
+  }
+  for (MeasuredTransport measured : profile.cluster.transports) {
+    if (!place.contains(measured.from) || !place.contains(measured.to)) continue;
+    measured.from = place[measured.from];
+    measured.to = place[measured.to];
+    part.cluster.transports.push_back(std::move(measured));
   }
   return part;
 }

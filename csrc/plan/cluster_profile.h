@@ -13,8 +13,9 @@ struct Device {
   std::string name;  ///< unique, e.g. "rank0"
   std::string host;
   std::string type;  ///< key into ModelProfile::devices
-  Bytes memory;      ///< what Motley may use
+  Bytes memory;      ///< what a rank's tensors may use: the limit less `connections`
   double usd_per_hour = 0.0;
+  Bytes connections = {};  ///< on a GPU: held for NCCL's edges of a stage
 };
 
 /// What the devices of a host share. A rate of 0: not known, or never the limit.
@@ -31,11 +32,21 @@ struct AllReduce {
   TransferCurve time;
 };
 
+/// Time of a message between two GPUs over one of several transports that connect them: "nccl", or the host's "tcp" or
+/// "mpi" through pinned memory.
+struct MeasuredTransport {
+  int from = 0;
+  int to = 0;
+  std::string transport;
+  TransferCurve time;
+};
+
 /// Devices and the directed links between them. links[i][j] carries from i to j; the diagonal is unused.
 struct ClusterProfile {
   std::vector<Device> devices;
   std::vector<Host> hosts;  ///< of those of which more is known than which devices they have; may be empty
   std::vector<std::vector<TransferCurve>> links;  ///< a message that has the link for itself
+  std::vector<MeasuredTransport> transports;      ///< where there is a choice; links has the faster (transports.h)
   std::vector<AllReduce> all_reduce;              ///< of those groups that were measured; may be empty
   Seconds action_overhead;                        ///< engine time per action, beside the layers' own
   Seconds norm_exchange;                          ///< one all-gather of clip norms over all ranks

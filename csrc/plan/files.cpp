@@ -216,6 +216,9 @@ json without_links(const ClusterProfile& cluster) {
                        {"type", device.type},
                        {"memory_bytes", device.memory.value},
                        {"usd_per_hour", device.usd_per_hour}});
+    if (device.connections.value > 0) {
+      devices.back()["connection_bytes"] = device.connections.value;
+    }
   }
   json all_reduce = json::array();
   for (const AllReduce& group : cluster.all_reduce) {
@@ -227,6 +230,12 @@ json without_links(const ClusterProfile& cluster) {
                  {"norm_exchange_s", cluster.norm_exchange.value},
                  {"emulated", cluster.emulated},
                  {"note", cluster.note}};
+  for (const MeasuredTransport& measured : cluster.transports) {
+    result["transports"].push_back({{"from", measured.from},
+                                    {"to", measured.to},
+                                    {"transport", measured.transport},
+                                    {"time", points_of(measured.time)}});
+  }
   for (const Host& host : cluster.hosts) {
     result["hosts"].push_back({{"name", host.name},
                                {"zone", host.zone},
@@ -237,14 +246,15 @@ json without_links(const ClusterProfile& cluster) {
 }
 
 ClusterProfile cluster_from(const JsonField& field) {
-  field.allow_only(
-      {"devices", "hosts", "links", "all_reduce", "action_overhead_s", "norm_exchange_s", "emulated", "note"});
+  field.allow_only({"devices", "hosts", "links", "transports", "all_reduce", "action_overhead_s", "norm_exchange_s",
+                    "emulated", "note"});
   ClusterProfile cluster;
   for (const JsonField& item : field.at("devices").items()) {
-    item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour"});
+    item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour", "connection_bytes"});
     cluster.devices.push_back({item.at("name").text(), item.at("host").text(), item.at("type").text(),
                                item.at("memory_bytes").bytes(),
-                               item.has("usd_per_hour") ? item.at("usd_per_hour").number() : 0.0});
+                               item.has("usd_per_hour") ? item.at("usd_per_hour").number() : 0.0,
+                               item.has("connection_bytes") ? item.at("connection_bytes").bytes() : Bytes{}});
   }
   if (field.has("hosts")) {
     for (const JsonField& item : field.at("hosts").items()) {
@@ -258,6 +268,14 @@ ClusterProfile cluster_from(const JsonField& field) {
     auto& line = cluster.links.emplace_back();
     for (const JsonField& entry : row.items()) {
       line.push_back(curve_from(entry));
+    }
+  }
+  if (field.has("transports")) {
+    for (const JsonField& item : field.at("transports").items()) {
+      item.allow_only({"from", "to", "transport", "time"});
+      cluster.transports.push_back({static_cast<int>(item.at("from").integer()),
+                                    static_cast<int>(item.at("to").integer()), item.at("transport").text(),
+                                    curve_from(item.at("time"))});
     }
   }
   if (field.has("all_reduce")) {

@@ -50,6 +50,10 @@ std::span<const std::string_view> schedule_names() {
   return kSchedules;
 }
 
+std::span<const std::string_view> transport_names() {
+  return kTransports;
+}
+
 std::span<const std::string_view> wire_formats() {
   return kWireFormats;
 }

@@ -66,6 +66,9 @@ struct Plan {
 /// the devices of stage s - p, p the number of device groups) and "listed" (the plan says what every device does).
 [[nodiscard]] std::span<const std::string_view> schedule_names();
 
+/// "auto", "nccl", "tcp", "mpi".
+[[nodiscard]] std::span<const std::string_view> transport_names();
+
 /// "float32", "bfloat16", "int8": float32 tensors of a boundary as they are, rounded, or as blocks of 64 int8 codes
 /// with a float32 scale. Tensors of other types cross as they are.
 [[nodiscard]] std::span<const std::string_view> wire_formats();

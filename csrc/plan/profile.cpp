@@ -78,6 +78,27 @@ void check_hosts(const ClusterProfile& cluster, const std::string& source) {
   }
 }
 
+void check_transports(const ClusterProfile& cluster, const std::string& source) {
+  const auto names = transport_names().subspan(1);  // without "auto"
+  for (std::size_t i = 0; i < cluster.transports.size(); ++i) {
+    const MeasuredTransport& measured = cluster.transports[i];
+    const std::string where = fmt::format("{}: cluster.transports[{}]", source, i);
+    for (const int device : {measured.from, measured.to}) {
+      if (device < 0 || device >= cluster.size() || measured.from == measured.to) {
+        throw InputError::of("{}: found devices {} and {}, expected two of 0 to {}", where, measured.from, measured.to,
+                             cluster.size() - 1);
+      }
+    }
+    if (std::find(names.begin(), names.end(), measured.transport) == names.end()) {
+      throw InputError::of("{}.transport: found \"{}\", expected one of {}", where, measured.transport,
+                           fmt::join(names, ", "));
+    }
+    if (measured.time.points().empty()) {
+      throw InputError::of("{}.time: no measurement, expected at least one point", where);
+    }
+  }
+}
+
 /// Bytes of all layers together that sums and products with micro-batches in flight still hold: 70 TB.
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 46;
 
@@ -180,6 +201,7 @@ void validate(const Profile& profile, const std::string& source) {
       }
     }
   }
+  check_transports(cluster, source);
   for (std::size_t g = 0; g < cluster.all_reduce.size(); ++g) {
     const AllReduce& group = cluster.all_reduce[g];
     const std::string where = fmt::format("{}: cluster.all_reduce[{}]", source, g);

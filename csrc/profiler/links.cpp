@@ -2,105 +2,235 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "motley/comm/abort_on_throw.h"
+#include "motley/comm/nccl/cuda_fabric.h"
+#include "motley/cuda/memory.h"
+#include "motley/plan/transports.h"
 #include "motley/profiler/median.h"
 
 namespace motley {
 namespace {
 
 constexpr std::array<std::int64_t, 5> kSizes{1'024, 16'384, 65'536, 262'144, 1'048'576};
+constexpr std::array<const char*, 2> kWays{"host", "nccl"};
 
-/// Median seconds of a round trip: `bytes` from `a` to `b`, one byte back. Zero on ranks that take no part.
-double round_trip(Communicator& communicator, int a, int b, std::int64_t bytes, int repeats) {
-  std::vector<std::byte> data(static_cast<std::size_t>(bytes));
-  std::array<std::byte, 1> answer{};
-  std::vector<double> times;
-  abort_on_throw(communicator, [&] {
+/// Bytes of the rank's device.
+class Buffer {
+ public:
+  Buffer(const LinkOptions& options, std::size_t bytes) {
+    if (options.device != nullptr && options.device->compute() != nullptr) {
+      there_.emplace(options.device->compute()->device(), CudaMemory::Kind::Device, bytes);
+    } else {
+      here_.resize(bytes);
+    }
+  }
+  [[nodiscard]] std::span<std::byte> bytes() { return there_ ? there_->bytes() : std::span<std::byte>(here_); }
+
+ private:
+  std::vector<std::byte> here_;
+  std::optional<CudaMemory> there_;
+};
+
+std::unique_ptr<Fabric> fabric_of(Communicator& communicator, const LinkOptions& options, std::vector<EdgeUse> edges,
+                                  const std::vector<GroupUse>& groups) {
+  ComputeDevice* const device = options.device;
+  if (device == nullptr || device->compute() == nullptr) {
+    return host_fabric(communicator);
+  }
+  return cuda_fabric({communicator, *device->compute(), *device->clock(), options.nccl}, std::move(edges), groups);
+}
+
+std::vector<std::string> ways_between(const LinkOptions& options, int a, int b) {
+  return options.edge_ways ? options.edge_ways(a, b) : std::vector<std::string>{"host"};
+}
+
+/// Two ranks, one of them this one, and how they exchange.
+class Pair {
+ public:
+  Pair(Communicator& communicator, const LinkOptions& options, int a, int b, const std::string& way)
+      : communicator_(communicator),
+        options_(options),
+        fabric_(fabric_of(communicator, options, {{a, b, way}, {b, a, way}}, {})) {}
+
+  /// Median seconds of a round trip: `bytes` from `from` to `to`, one byte back.
+  double round_trip(int from, int to, std::int64_t bytes, int repeats) {
+    Buffer data(options_, static_cast<std::size_t>(bytes));
+    Buffer answer(options_, 1);
+    std::vector<double> times;
     for (int i = 0; i < repeats + 1; ++i) {
-      const Seconds start = communicator.now();
-      if (communicator.rank() == a) {
-        Work back = communicator.from(b).receive(answer, "link answer");
-        Work out = communicator.to(b).send(data, "link probe");
-        out.wait();
-        back.wait();
+      const Seconds start = communicator_.now();
+      std::vector<Work> works;
+      if (communicator_.rank() == from) {
+        receive(to, answer, "link answer", works);
+        send(to, data, "link probe", works);
+        for (auto work = works.rbegin(); work != works.rend(); ++work) work->wait();
       } else {
-        communicator.from(a).receive(data, "link probe").wait();
-        communicator.to(a).send(answer, "link answer").wait();
+        receive(from, data, "link probe", works);
+        works.back().wait();
+        send(from, answer, "link answer", works);
+        works.back().wait();
       }
+      fabric_->settle("link probe", {});
       if (i > 0) {
-        times.push_back((communicator.now() - start).value);
+        times.push_back((communicator_.now() - start).value);
       }
     }
-  });
-  return spread_of(times).median;
+    return spread_of(times).median;
+  }
+
+ private:
+  void send(int peer, Buffer& buffer, const char* label, std::vector<Work>& works) {
+    const std::array<std::span<const std::byte>, 1> parts{buffer.bytes()};
+    fabric_->to(peer).send(parts, label, works);
+  }
+  void receive(int peer, Buffer& buffer, const char* label, std::vector<Work>& works) {
+    const std::array<std::span<std::byte>, 1> parts{buffer.bytes()};
+    fabric_->from(peer).receive(parts, label, works);
+  }
+
+  Communicator& communicator_;
+  const LinkOptions& options_;
+  std::unique_ptr<Fabric> fabric_;
+};
+
+/// What this rank measured, in one line of numbers that all ranks exchange: times by way, other rank and size, then the
+/// memory of an NCCL edge.
+class Line {
+ public:
+  explicit Line(int ranks)
+      : ranks_(static_cast<std::size_t>(ranks)), numbers_(kWays.size() * ranks_ * kSizes.size() + 1) {}
+
+  double& time(std::size_t way, int to, std::size_t size) {
+    return numbers_[(way * ranks_ + static_cast<std::size_t>(to)) * kSizes.size() + size];
+  }
+  double& edge_memory() { return numbers_.back(); }
+  std::vector<double>& numbers() { return numbers_; }
+
+ private:
+  std::size_t ranks_;
+  std::vector<double> numbers_;
+};
+
+/// This rank's part of measuring the pair `a`, `b` by one way. `fresh`: one of the two has no NCCL connection before,
+/// so that the first takes memory that later ones share.
+void measure_pair(Communicator& communicator, const LinkOptions& options, int a, int b, const std::string& way,
+                  bool fresh, int repeats, Line& mine) {
+  const auto column = static_cast<std::size_t>(std::find(kWays.begin(), kWays.end(), way) - kWays.begin());
+  const bool on_nccl = way == "nccl";
+  if (on_nccl && fresh) {
+    const Pair first(communicator, options, a, b, way);
+  }
+  const CudaDevice* const device = on_nccl ? &options.device->compute()->device() : nullptr;
+  const Bytes free = on_nccl ? device->free_memory() : Bytes{};
+  Pair pair(communicator, options, a, b, way);
+  if (on_nccl) {
+    const double taken = 0.5 * static_cast<double>((free - device->free_memory()).value);  // by an edge each way
+    mine.edge_memory() = std::max(mine.edge_memory(), taken);
+  }
+  for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+    const double empty = pair.round_trip(from, to, 1, repeats);
+    for (std::size_t size = 0; size < kSizes.size(); ++size) {
+      const double trip = pair.round_trip(from, to, kSizes[size], repeats);
+      if (communicator.rank() == from) {
+        mine.time(column, to, size) = std::max(trip - 0.5 * empty, 0.5 * empty);
+      }
+    }
+  }
+}
+
+TransferCurve curve_of(Line& line, std::size_t way, int to) {
+  std::vector<TransferCurve::Point> points;
+  Seconds least;
+  for (std::size_t size = 0; size < kSizes.size(); ++size) {
+    least = std::max(least, Seconds{line.time(way, to, size)});  // noise must not make a larger message faster
+    points.push_back({Bytes{kSizes[size]}, least});
+  }
+  return TransferCurve(std::move(points));
 }
 
 }  // namespace
 
-std::vector<std::vector<TransferCurve>> measure_links(Communicator& communicator, int repeats) {
+MeasuredLinks measure_links(Communicator& communicator, const LinkOptions& options, int repeats) {
   const int n = communicator.size();
-  const auto cells = static_cast<std::size_t>(n) * kSizes.size();
-  std::vector<double> mine(cells, 0.0);  // from this rank, [to][size]
+  Line mine(n);
+  std::vector<int> nccl_peers(static_cast<std::size_t>(n), 0);
   for (int a = 0; a < n; ++a) {
-    for (int b = 0; b < n; ++b) {
-      if (a == b) {
-        continue;
+    for (int b = a + 1; b < n; ++b) {
+      for (const std::string& way : ways_between(options, a, b)) {
+        int& of_a = nccl_peers[static_cast<std::size_t>(a)];
+        int& of_b = nccl_peers[static_cast<std::size_t>(b)];
+        const bool fresh = of_a == 0 || of_b == 0;
+        if (way == "nccl") {
+          ++of_a;
+          ++of_b;
+        }
+        if (communicator.rank() == a || communicator.rank() == b) {
+          abort_on_throw(communicator, [&] { measure_pair(communicator, options, a, b, way, fresh, repeats, mine); });
+        }
+        communicator.world().barrier("link probe");
       }
-      if (communicator.rank() == a || communicator.rank() == b) {
-        const double empty = round_trip(communicator, a, b, 1, repeats);
-        for (std::size_t size = 0; size < kSizes.size(); ++size) {
-          const double trip = round_trip(communicator, a, b, kSizes[size], repeats);
-          if (communicator.rank() == a) {
-            mine[static_cast<std::size_t>(b) * kSizes.size() + size] = std::max(trip - 0.5 * empty, 0.5 * empty);
+    }
+  }
+  const std::size_t width = mine.numbers().size();
+  std::vector<double> all(width * static_cast<std::size_t>(n));
+  communicator.world().all_gather(std::as_bytes(std::span(mine.numbers())), std::as_writable_bytes(std::span(all)),
+                                  "link times");
+  std::vector<Line> lines(static_cast<std::size_t>(n), Line(n));
+  MeasuredLinks measured;
+  for (std::size_t rank = 0; rank < lines.size(); ++rank) {
+    std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(rank * width), width, lines[rank].numbers().begin());
+    const int edges = 2 * std::min(2, nccl_peers[rank]);
+    measured.connections.push_back(edges * Bytes{static_cast<std::int64_t>(lines[rank].edge_memory())});
+  }
+  measured.links.assign(lines.size(), std::vector<TransferCurve>(lines.size()));
+  for (int a = 0; a < n; ++a) {
+    for (int b = a + 1; b < n; ++b) {
+      const std::vector<std::string> ways = ways_between(options, a, b);
+      for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+        for (const std::string& way : ways) {
+          const auto column = static_cast<std::size_t>(std::find(kWays.begin(), kWays.end(), way) - kWays.begin());
+          TransferCurve curve = curve_of(lines[static_cast<std::size_t>(from)], column, to);
+          measured.links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)] = curve;
+          if (ways.size() > 1) {
+            measured.transports.push_back({from, to, way == "nccl" ? way : options.host_transport, std::move(curve)});
           }
         }
       }
-      communicator.world().barrier("link probe");
     }
   }
-  std::vector<double> all(cells * static_cast<std::size_t>(n));
-  communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)), "link times");
-  std::vector<std::vector<TransferCurve>> links(static_cast<std::size_t>(n));
-  for (int a = 0; a < n; ++a) {
-    for (int b = 0; b < n; ++b) {
-      if (a == b) {
-        links[static_cast<std::size_t>(a)].emplace_back();
-        continue;
-      }
-      std::vector<TransferCurve::Point> points;
-      Seconds least;
-      for (std::size_t size = 0; size < kSizes.size(); ++size) {
-        const double time =
-            all[static_cast<std::size_t>(a) * cells + static_cast<std::size_t>(b) * kSizes.size() + size];
-        least = std::max(least, Seconds{time});  // noise must not make a larger message faster
-        points.push_back({Bytes{kSizes[size]}, least});
-      }
-      links[static_cast<std::size_t>(a)].emplace_back(std::move(points));
-    }
-  }
-  return links;
+  use_faster_links(measured.links, measured.transports);
+  return measured;
 }
 
-std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const std::vector<std::vector<int>>& groups,
-                                          int repeats) {
+std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const LinkOptions& options,
+                                          const std::vector<std::vector<int>>& groups, int repeats) {
   std::vector<double> mine(groups.size() * kSizes.size(), 0.0);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     if (std::find(groups[g].begin(), groups[g].end(), communicator.rank()) != groups[g].end()) {
-      const std::unique_ptr<Group> group = communicator.group(groups[g]);
-      for (std::size_t size = 0; size < kSizes.size(); ++size) {
-        std::vector<float> values(static_cast<std::size_t>(kSizes[size]) / sizeof(float));
-        std::vector<double> times;
-        for (int i = 0; i < repeats + 1; ++i) {
-          group->barrier("all-reduce probe");
-          const Seconds start = communicator.now();
-          group->all_reduce_sum(values, "all-reduce probe");
-          if (i > 0) {
-            times.push_back((communicator.now() - start).value);
+      abort_on_throw(communicator, [&] {
+        const std::string way = options.group_way ? options.group_way(groups[g]) : "host";
+        const std::unique_ptr<Fabric> fabric = fabric_of(communicator, options, {}, {{groups[g], way}});
+        const std::unique_ptr<Reduction> reduction = fabric->reduction(groups[g]);
+        const std::unique_ptr<Group> group = communicator.group(groups[g]);
+        for (std::size_t size = 0; size < kSizes.size(); ++size) {
+          Buffer values(options, static_cast<std::size_t>(kSizes[size]));
+          const std::span floats(reinterpret_cast<float*>(values.bytes().data()),
+                                 values.bytes().size() / sizeof(float));
+          std::vector<double> times;
+          for (int i = 0; i < repeats + 1; ++i) {
+            group->barrier("all-reduce probe");
+            const Seconds start = communicator.now();
+            reduction->sum(floats, "all-reduce probe").wait();
+            fabric->settle("all-reduce probe", {});
+            if (i > 0) {
+              times.push_back((communicator.now() - start).value);
+            }
           }
+          mine[g * kSizes.size() + size] = spread_of(times).median;
         }
-        mine[g * kSizes.size() + size] = spread_of(times).median;
-      }
+      });
     }
     communicator.world().barrier("all-reduce probe");
   }

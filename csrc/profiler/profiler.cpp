@@ -191,8 +191,11 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   const std::vector<double> codecs = measure_codecs(device, pacer, kCodecRepeats);
 
   progress("links");
-  std::vector<std::vector<TransferCurve>> links = measure_links(communicator, kLinkRepeats);
-  const std::vector<AllReduce> all_reduce = measure_all_reduce(communicator, likely_replicas(types), kLinkRepeats);
+  LinkOptions between = options.links;
+  between.device = &device;
+  MeasuredLinks links = measure_links(communicator, between, kLinkRepeats);
+  const std::vector<AllReduce> all_reduce =
+      measure_all_reduce(communicator, between, likely_replicas(types), kLinkRepeats);
   const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
   const Seconds overhead = measure_bookkeeping(communicator);
 
@@ -233,14 +236,21 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   }
   for (int r = 0; r < ranks; ++r) {
     const auto i = static_cast<std::size_t>(r);
+    const Bytes limit{static_cast<std::int64_t>(limits[i])};
+    const Bytes connections = links.connections[i];
+    if (connections.value > 0 && connections >= limit) {
+      throw Fault::of("rank {}: NCCL takes {} bytes of its GPU, and {} are allowed in all", r, connections.value,
+                      limit.value);
+    }
     profile.cluster.devices.push_back(
-        {fmt::format("rank{}", r), hosts[i], types[i], Bytes{static_cast<std::int64_t>(limits[i])}, 0.0});
+        {fmt::format("rank{}", r), hosts[i], types[i], limit - connections, 0.0, connections});
     if (spreads[i] > options.noise_limit) {
       profile.cluster.note += fmt::format("{}rank{}: passes spread by {:.0f} %, measured twice",
                                           profile.cluster.note.empty() ? "" : "; ", r, spreads[i] * 100);
     }
   }
-  profile.cluster.links = std::move(links);
+  profile.cluster.links = std::move(links.links);
+  profile.cluster.transports = std::move(links.transports);
   profile.cluster.action_overhead = overhead;
   profile.cluster.all_reduce = all_reduce;
   profile.cluster.norm_exchange = norm_exchange;

@@ -9,6 +9,7 @@
 #include "motley/device/device.h"
 #include "motley/device/pacing.h"
 #include "motley/plan/profile.h"
+#include "motley/profiler/links.h"
 #include "motley/stage/optimizer.h"
 #include "motley/workloads/workload.h"
 
@@ -23,6 +24,7 @@ struct ProfilerOptions {
   std::uint64_t seed = 1;
   bool emulated = false;
   OptimizerOptions optimizer;
+  LinkOptions links = {};  ///< how ranks with GPUs exchange
 };
 
 /// Measures the model on every distinct device, alone and with all ranks busy, and every directed link. Collective over

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/plan/transports.h"
 #include "motley/schedule/generators.h"
 
 namespace motley {
@@ -121,6 +122,23 @@ void add_wire(PipelineCosts& costs, const Plan& plan, const Profile& profile) {
   };
 }
 
+/// Links, from and to, of which the plan names the transport and the profile has several.
+std::map<std::pair<int, int>, const TransferCurve*> named_links(const Plan& plan, const ClusterProfile& cluster) {
+  std::map<std::pair<int, int>, const TransferCurve*> named;
+  for (int s = 0; s + 1 < plan.stage_count() && !cluster.transports.empty(); ++s) {
+    const StagePlan& below = plan.stages[static_cast<std::size_t>(s)];
+    if (below.transport == "auto") continue;
+    for (const Replica& a : below.replicas) {
+      for (const Replica& b : plan.stages[static_cast<std::size_t>(s) + 1].replicas) {
+        for (const auto& [from, to] : {std::pair(a.device, b.device), std::pair(b.device, a.device)}) {
+          if (from != to) named[{from, to}] = &link_over(cluster, from, to, below.transport);
+        }
+      }
+    }
+  }
+  return named;
+}
+
 bool uses_several_devices(const Plan& plan) {
   std::set<int> devices;
   for (const StagePlan& stage : plan.stages) {
@@ -172,8 +190,11 @@ PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
   }
   add_wire(costs, plan, profile);
   add_nics(costs, profile.cluster);
-  costs.transfer = [&profile](int from, int to, Bytes bytes) {
-    return profile.cluster.links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)].time(bytes);
+  costs.transfer = [&profile, named = named_links(plan, profile.cluster)](int from, int to, Bytes bytes) {
+    const auto over = named.find({from, to});
+    return (over != named.end() ? *over->second
+                                : profile.cluster.links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)])
+        .time(bytes);
   };
   costs.action_overhead = profile.cluster.action_overhead;
   costs.norm_exchange = profile.cluster.norm_exchange;

@@ -9,8 +9,6 @@
 namespace motley {
 namespace {
 
-using testing::HasSubstr;
-
 std::string fault_of(const std::string& library) {
   try {
     (void)load_device_kernels(library);

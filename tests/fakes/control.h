@@ -33,10 +33,12 @@ struct Counts {
 ///
 /// A script is a list of "NAME[@N][=VALUE]" between semicolons, each with "deviceD:" or "rankR:" before it where it
 /// shall hold only there (the rank is mpirun's):
-///   devices=2, memory=1000000   what there is
+///   devices=2, memory=1000000   what there is (CUDA_VISIBLE_DEVICES may hide some)
+///   driver=12040, runtime=13000, capability=80, nccl_version=22703   what it is
 ///   cudaMalloc@3=2              the fourth cudaMalloc returns error 2; so for every call of CUDA and NCCL, and for
 ///                               every kernel (kernel.adamw)
 ///   sticky@10=700               from the eleventh record of an event on, every call on the device returns 700
+///   nccl.buffers=4e6            what a communicator takes of its device's memory
 ///   nccl.init_hang              a communicator never gets connected
 ///   nccl.lose@5                 the sixth message of an edge never arrives
 ///   nccl.hang@5                 the sixth transfer never ends

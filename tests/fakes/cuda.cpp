@@ -4,7 +4,10 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <sstream>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "fakes/control.h"
 #include "fakes/script.h"
@@ -43,8 +46,26 @@ Runtime& runtime() {
 thread_local int this_device = 0;
 thread_local int last_error = 0;
 
+/// The machine's devices that CUDA_VISIBLE_DEVICES shows this process, in its order.
+std::vector<int> visible_devices() {
+  const int there = static_cast<int>(State::get().value("devices", -1).value_or(1.0));
+  std::vector<int> visible;
+  const char* const shown = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (shown == nullptr) {
+    for (int device = 0; device < there; ++device) visible.push_back(device);
+    return visible;
+  }
+  std::stringstream text(shown);
+  for (std::string number; std::getline(text, number, ',');) {
+    const int device = static_cast<int>(std::strtol(number.c_str(), nullptr, 10));
+    if (device < 0 || device >= there) break;  // as with CUDA: what comes after it is hidden too
+    visible.push_back(device);
+  }
+  return visible;
+}
+
 int device_count() {
-  return static_cast<int>(State::get().value("devices", -1).value_or(1.0));
+  return static_cast<int>(visible_devices().size());
 }
 
 std::size_t memory_of(int device) {
@@ -81,6 +102,11 @@ std::shared_ptr<Queue> queue_of(CudaStream stream, const char* caller) {
   return nullptr;
 }
 
+void take_memory(int device, std::int64_t bytes) {
+  const std::lock_guard lock(runtime().mutex);
+  runtime().used[device] += static_cast<std::size_t>(bytes);
+}
+
 int current_device() {
   return this_device;
 }
@@ -102,7 +128,7 @@ int cudaDriverGetVersion(int* version) {
 }
 
 int cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
+  *version = static_cast<int>(State::get().value("runtime", -1).value_or(13000));
   return kCudaSuccess;
 }
 
@@ -124,7 +150,8 @@ int cudaGetDeviceProperties(void* properties, int device) {
   auto* const bytes = static_cast<unsigned char*>(properties);
   std::snprintf(static_cast<char*>(properties), 256, "fake GPU");
   // Devices of one machine differ, unless the script says that two names are one.
-  const double uuid = State::get().value("uuid", device).value_or(device);
+  const double uuid =
+      State::get().value("uuid", device).value_or(visible_devices().at(static_cast<std::size_t>(device)));
   bytes[256] = 0xfa;
   bytes[256 + 15] = static_cast<unsigned char>(uuid);
   return kCudaSuccess;

@@ -40,6 +40,7 @@ struct Communicator {
   int device = 0;
   int rank = 0;
   int size = 0;
+  std::int64_t buffers = 0;  // of its device's memory
   std::atomic<bool> aborted{false};
   std::atomic<bool> connected{false};
   std::atomic<int> error{0};
@@ -346,6 +347,8 @@ int ncclCommInitRankConfig(NcclComm* comm, int ranks, NcclUniqueId id, int rank,
   std::memcpy(&port, id.bytes.data(), sizeof port);
   const auto made = std::make_shared<fakes::Communicator>();
   made->device = current_device();
+  made->buffers = static_cast<std::int64_t>(State::get().value("nccl.buffers", made->device).value_or(0.0));
+  take_memory(made->device, made->buffers);
   made->rank = rank;
   made->size = ranks;
   made->out.assign(static_cast<std::size_t>(ranks), -1);
@@ -395,6 +398,7 @@ int ncclCommDestroy(NcclComm comm) {
   if (found->polls_left > 0) State::get().blame("ncclCommDestroy before ncclCommFinalize was through");
   const std::lock_guard lock(library().mutex);
   library().communicators.erase(comm);
+  take_memory(found->device, -found->buffers);
   State::get().change([](Counts& counts) { --counts.communicators; });
   return kNcclSuccess;
 }
@@ -406,6 +410,7 @@ int ncclCommAbort(NcclComm comm) {
   while (found->active > 0) usleep(50);  // buffers may be freed afterwards
   const std::lock_guard lock(library().mutex);
   library().communicators.erase(comm);
+  take_memory(found->device, -found->buffers);
   State::get().change([](Counts& counts) { --counts.communicators; });
   return kNcclSuccess;
 }

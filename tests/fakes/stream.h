@@ -52,6 +52,9 @@ class Queue {
 /// The live stream behind a handle; null, and blamed, when there is none.
 [[nodiscard]] std::shared_ptr<Queue> queue_of(CudaStream stream, const char* caller);
 
+/// Takes memory of a device, or gives it back where `bytes` is negative.
+void take_memory(int device, std::int64_t bytes);
+
 /// CUDA's current device of this thread.
 [[nodiscard]] int current_device();
 

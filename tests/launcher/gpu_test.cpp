@@ -62,10 +62,18 @@ class Gpus : public testing::Test {
   }
 
   /// `motley ARGUMENTS` on two ranks whose GPUs do what `script` says.
-  static Outcome on_gpus(const std::string& script, const std::string& arguments) {
-    return motley_on_ranks(2, arguments,
-                           fmt::format("MOTLEY_CUDA_LIBRARY='{0}' MOTLEY_NCCL_LIBRARY='{0}' MOTLEY_FAKE_SCRIPT='{1}'",
-                                       MOTLEY_FAKE_GPU, script));
+  static Outcome on_gpus(const std::string& script, const std::string& arguments, const std::string& environment = "") {
+    return motley_on_ranks(
+        2, arguments,
+        fmt::format("MOTLEY_CUDA_LIBRARY='{0}' MOTLEY_NCCL_LIBRARY='{0}' MOTLEY_FAKE_SCRIPT='{1}' {2}", MOTLEY_FAKE_GPU,
+                    script, environment));
+  }
+
+  /// So that the plan runs without GPUs too.
+  static void leave_transport_open(const std::string& plan) {
+    nlohmann::json open = nlohmann::json::parse(text_of(plan));
+    for (nlohmann::json& stage : open["stages"]) stage["transport"] = "auto";
+    write_text(plan, open.dump());
   }
 
   [[nodiscard]] std::string train(const std::string& more = "--device cuda") const {
@@ -109,6 +117,7 @@ TEST_F(Gpus, ProfilePlanAndTrainGiveTheLossesOfTheHost) {
   EXPECT_THAT(text_of(profile), HasSubstr("fake GPU (sm_90)"));
   outcome = motley_program(fmt::format("plan --profile {} --batch 64 --planner uniform --out {}", profile, plan));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  leave_transport_open(plan);
   const std::string words =
       fmt::format("train {} --plan {} --profile {} --no-evaluation --trace", config_.string(), plan, profile);
   outcome = on_gpus("devices=2", words + " --device cuda");
@@ -127,6 +136,35 @@ TEST_F(Gpus, ProfilePlanAndTrainGiveTheLossesOfTheHost) {
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("was made for rank 1 on fake GPU (sm_90), which is on fake GPU (sm_80): profile "
                                      "and plan again"));
+}
+
+TEST_F(Gpus, TheFasterTransportIsMeasuredPlannedAndTaken) {
+  const std::string plan = (folder_ / "made.json").string();
+  const std::string profile = (folder_ / "run/profile.json").string();
+  // An emulated link is the host's alone.
+  const std::string slow_host = " --set devices.link_mbit=10000 --set devices.link_latency_ms=50";
+  for (const auto& [script, settings, faster] :
+       {std::tuple<std::string, std::string, std::string>{";nccl.delay=0.05", "", "tcp"}, {"", slow_host, "nccl"}}) {
+    Outcome outcome = on_gpus("devices=2;nccl.buffers=5e6" + script,
+                              fmt::format("profile {} --device cuda{}", config_.string(), settings));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const nlohmann::json cluster = nlohmann::json::parse(text_of(profile)).at("cluster");
+    ASSERT_EQ(cluster.at("transports").size(), 4U);
+    // An edge each way to the one neighbour there is.
+    EXPECT_EQ(cluster.at("devices")[1].at("connection_bytes"), 10'000'000);
+    outcome = motley_program("show " + profile);
+    EXPECT_THAT(outcome.out, AllOf(HasSubstr(" MB beside 10 MB of NCCL's\n"),
+                                   HasSubstr("rank0    to rank1    " + faster), HasSubstr(", the link\n")));
+    outcome = motley_program(fmt::format("plan --profile {} --batch 64 --planner uniform --out {}", profile, plan));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(nlohmann::json::parse(text_of(plan)).at("stages")[0].at("transport"), faster);
+    // Where the plan leaves it open, the profile decides: a failure of NCCL's says whether it took part.
+    leave_transport_open(plan);
+    outcome = on_gpus("devices=2;rank1:nccl.async@3=6",
+                      fmt::format("train {} --plan {} --profile {} --no-evaluation --device cuda{}", config_.string(),
+                                  plan, profile, settings));
+    EXPECT_EQ(outcome.exit_code, faster == "nccl" ? 1 : 0) << outcome.err;
+  }
 }
 
 TEST_F(Gpus, RanksThatShareAGpuTrainByWayOfTheHostAndNotOverNccl) {
@@ -199,6 +237,63 @@ TEST_F(Gpus, AnIncompatibleRankIsNamed) {
   outcome = on_gpus("devices=2;rank1:nccl_version=22703", train("--device cuda --set comm.gpu_transport=nccl"));
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("has NCCL 2.27.3"), HasSubstr("has 2.28.9")));
+  outcome = on_gpus("devices=2;rank1:driver=12040", train());
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("rank 1 on "), HasSubstr("its driver knows CUDA 12.4, expected 13.0 or later, "
+                                                       "as the CUDA runtime is 13.0")));
+}
+
+TEST_F(Gpus, VersionsThatDifferAreToldAndTrainTogether) {
+  Outcome outcome = on_gpus("devices=2;rank1:nccl_version=22703", train());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr(" has NCCL 2.27.3, rank 0 on "),
+                                 HasSubstr(" has 2.28.9: what is between them goes by way of the host")));
+  outcome = on_gpus("devices=2;rank0:runtime=12080;rank0:driver=12080", train());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("rank 1 on "), HasSubstr(" has CUDA 13.0, rank 0 on "), HasSubstr(" has 12.8: ")));
+  outcome = on_gpus("devices=2;rank1:driver=13010", train());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, Not(HasSubstr("losses may depend")));
+}
+
+TEST_F(Gpus, RanksTakeTheDevicesThatCudaVisibleDevicesShows) {
+  const std::string nccl = train("--device cuda --set comm.gpu_transport=nccl");
+  Outcome outcome = on_gpus("devices=8", nccl, "CUDA_VISIBLE_DEVICES=5,3");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  outcome = on_gpus("devices=8", nccl, "CUDA_VISIBLE_DEVICES=3");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("have the same GPU, fa000000000000000000000000000003"));
+  outcome = on_gpus("devices=8", train(), "CUDA_VISIBLE_DEVICES=");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("CUDA_VISIBLE_DEVICES may hide them"));
+}
+
+TEST_F(Gpus, EightGpusOfOneHostHaveARankEach) {
+  nlohmann::json plan = {{"motley", "plan"},   {"version", 1},       {"planner", "by hand"}, {"micro_batch_size", 16},
+                         {"micro_batches", 4}, {"schedule", "1f1b"}, {"emulated", false}};
+  for (int rank = 0; rank < 8; ++rank) {
+    plan["stages"].push_back({{"layers", {rank, rank + 1}},
+                              {"replicas", {{{"device", rank}, {"samples", {0, 16}}}}},
+                              {"warm_up", 8 - rank},
+                              {"recompute", false},
+                              {"wire", "float32"},
+                              {"transport", "nccl"}});
+  }
+  write_text(folder_ / "plan.json", plan.dump());
+  const std::string words =
+      train("--set devices.ranks=8 --set workload_options.blocks=6 --set comm.deadline_s=30 --steps 2");
+  Outcome outcome =
+      motley_on_ranks(8, words + " --device cuda",
+                      fmt::format("MOTLEY_CUDA_LIBRARY='{0}' MOTLEY_NCCL_LIBRARY='{0}' MOTLEY_FAKE_SCRIPT='devices=8'",
+                                  MOTLEY_FAKE_GPU));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::vector<double> trained = losses();
+  leave_transport_open((folder_ / "plan.json").string());
+  outcome = motley_on_ranks(8, words);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(trained, losses());
 }
 
 TEST_F(Gpus, FailuresEndTheRunOnEveryRankInOneLine) {

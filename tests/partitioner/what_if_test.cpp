@@ -49,6 +49,18 @@ TEST(WhatIf, ChangesWhatItNamesAndNothingElse) {
   for (const Profile& changed : {typed, linked, fewer}) EXPECT_NO_THROW(validate(changed, "changed"));
 }
 
+TEST(WhatIf, TransportsGoWithTheirDevices) {
+  Profile profile = plain_profile(4, {0, 1, 0});
+  for (const auto& [from, to] : {std::pair(0, 1), std::pair(2, 0)}) {
+    profile.cluster.transports.push_back({from, to, "nccl", profile.cluster.links[from][to]});
+  }
+  const Profile fewer = what_if(profile, "device 1 unused");
+  ASSERT_EQ(fewer.cluster.transports.size(), 1U);
+  EXPECT_EQ(fewer.cluster.transports[0].from, 1);  // device 2 of before
+  EXPECT_EQ(fewer.cluster.transports[0].to, 0);
+  EXPECT_NO_THROW(validate(fewer, "changed"));
+}
+
 TEST(WhatIf, SaysWhatItDoesNotUnderstand) {
   const Profile profile = plain_profile(4, {0, 1});
   EXPECT_THAT(complaint(profile, "device 9 = x"), HasSubstr("no device 9 found, expected 0 to 1 or a name"));

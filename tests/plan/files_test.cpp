@@ -56,6 +56,29 @@ std::string complaint(const std::function<void(json&)>& change) {
   return "";
 }
 
+TEST(ProfileFile, ReadsBackTransportsAndWhatConnectionsHold) {
+  Profile profile = small_profile();
+  profile.cluster.transports = {{0, 1, "nccl", TransferCurve(Seconds{0.5}, BytesPerSecond{1e6})}};
+  profile.cluster.devices[1].connections = Bytes{77};
+  const Profile back = profile_from_json(to_json(profile), "profile.json");
+  ASSERT_EQ(back.cluster.transports.size(), 1U);
+  EXPECT_EQ(back.cluster.transports[0].transport, "nccl");
+  EXPECT_EQ(back.cluster.transports[0].to, 1);
+  EXPECT_EQ(back.cluster.transports[0].time.time(Bytes{1000}), profile.cluster.transports[0].time.time(Bytes{1000}));
+  EXPECT_EQ(back.cluster.devices[1].connections, Bytes{77});
+  EXPECT_NE(fingerprint(profile), fingerprint(small_profile()));
+  const auto with = [&](const json& changes) {
+    return complaint([&](json& file) {
+      file["cluster"]["transports"] = to_json(profile)["cluster"]["transports"];
+      file["cluster"]["transports"][0].update(changes);
+    });
+  };
+  EXPECT_THAT(with({{"transport", "auto"}}),
+              HasSubstr("cluster.transports[0].transport: found \"auto\", expected one of nccl, tcp, mpi"));
+  EXPECT_THAT(with({{"to", 2}}), HasSubstr("cluster.transports[0]: found devices 0 and 2, expected two of 0 to 1"));
+  EXPECT_THAT(with({{"time", json::array()}}), HasSubstr("cluster.transports[0].time: no measurement"));
+}
+
 TEST(ProfileFile, ReadsBackWhatItWrote) {
   Profile profile = small_profile();
   const json first = to_json(profile);

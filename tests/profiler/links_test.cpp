@@ -12,7 +12,7 @@ TEST(MeasureLinks, FindsDirectedRatesAndLatenciesOfEmulatedLinks) {
   options.emulated_links = {{0, 1, BytesPerSecond{20e6}, Seconds{0.002}}, {1, 0, BytesPerSecond{80e6}, Seconds{0.001}}};
   std::vector<std::vector<TransferCurve>> links;
   run_ranks(2, options, [&](Communicator& communicator) {
-    auto measured = measure_links(communicator, 3);
+    auto measured = measure_links(communicator, {}, 3).links;
     if (communicator.rank() == 1) {
       links = std::move(measured);
     }
@@ -29,7 +29,7 @@ TEST(MeasureLinks, FindsDirectedRatesAndLatenciesOfEmulatedLinks) {
 
 TEST(MeasureLinks, IsCompleteOnEveryRankAndNeverFasterForMore) {
   run_ranks(3, with_deadline(20), [](Communicator& communicator) {
-    const auto links = measure_links(communicator, 3);
+    const auto links = measure_links(communicator, {}, 3).links;
     for (int a = 0; a < 3; ++a) {
       for (int b = 0; b < 3; ++b) {
         const auto& points = links[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)].points();
@@ -46,7 +46,7 @@ TEST(MeasureLinks, IsCompleteOnEveryRankAndNeverFasterForMore) {
 
 TEST(MeasureAllReduce, IsMeasuredInEveryGroupAndKnownToAll) {
   run_ranks(3, with_deadline(20), [](Communicator& communicator) {
-    const auto measured = measure_all_reduce(communicator, {{0, 1, 2}, {0, 2}}, 3);
+    const auto measured = measure_all_reduce(communicator, {}, {{0, 1, 2}, {0, 2}}, 3);
     ASSERT_EQ(measured.size(), 2U);
     EXPECT_EQ(measured[1].devices, (std::vector<int>{0, 2}));
     for (const AllReduce& group : measured) {

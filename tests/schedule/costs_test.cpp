@@ -107,6 +107,23 @@ TEST(CostsOf, AWireFormatHasFewerBytesAndTheTimesOfItsCodec) {
   EXPECT_EQ(costs_of(plan, profile).codec({0, Pass::Forward}, 0, 1, 0).encode, Seconds{});
 }
 
+TEST(CostsOf, ATransportThatAPlanNamesHasItsOwnTimes) {
+  Profile profile = profile_of_two_sizes();
+  for (const auto& [from, to] : {std::pair(0, 1), std::pair(1, 0)}) {
+    profile.cluster.transports.push_back({from, to, "tcp", TransferCurve(Seconds{3.0}, BytesPerSecond{1e3})});
+    profile.cluster.transports.push_back({from, to, "nccl", TransferCurve(Seconds{0.0}, BytesPerSecond{1e3})});
+  }
+  Plan plan = one_stage({{0, 0, 2}});
+  plan.stages = {{0, 1, {{0, 0, 2}}, 2, false, "float32"}, {1, 3, {{1, 0, 2}}, 1, false, "float32"}};
+  for (const auto& [transport, seconds] : {std::pair<std::string, double>{"auto", 0.5}, {"nccl", 0.5}, {"tcp", 3.5}}) {
+    plan.stages[0].transport = transport;
+    const PipelineCosts costs = costs_of(plan, profile);
+    EXPECT_DOUBLE_EQ(costs.transfer(0, 1, Bytes{500}).value, seconds) << transport;
+    EXPECT_DOUBLE_EQ(costs.transfer(1, 0, Bytes{500}).value, seconds) << transport;
+    EXPECT_DOUBLE_EQ(costs.transfer(1, 2, Bytes{500}).value, 0.5);
+  }
+}
+
 TEST(AllReduce, IsTheMeasuredTimeOfTheGroupElseThatOfARing) {
   Profile profile = profile_of_two_sizes();
   ClusterProfile& cluster = profile.cluster;

@@ -9,16 +9,16 @@
 namespace motley {
 
 std::vector<std::pair<std::string, std::string>> version_table() {
-  return {{"motley", MOTLEY_VERSION},
-          {"LibTorch", TORCH_VERSION},
-          {"MPI", mpi_version()},
-          {"CUDA", MOTLEY_CUDA_VERSION[0] == '\0' ? "not compiled in"
-                                                  : "kernels compiled by nvcc " MOTLEY_CUDA_VERSION
-                                                    "; stages run on host cores"},
-          {"NCCL", "loaded when needed, 2.17 or newer; stages run on host cores"},
-          {"transports", "tcp, mpi"},
-          {"Boost", fmt::format("{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000)},
-          {"compiler", __VERSION__}};
+  return {
+      {"motley", MOTLEY_VERSION},
+      {"LibTorch", TORCH_VERSION},
+      {"MPI", mpi_version()},
+      {"CUDA", MOTLEY_CUDA_VERSION[0] == '\0' ? "loaded when needed; no kernels compiled"
+                                              : "loaded when needed; kernels compiled by nvcc " MOTLEY_CUDA_VERSION},
+      {"NCCL", "loaded when needed, 2.17 or newer"},
+      {"transports", "tcp, mpi"},
+      {"Boost", fmt::format("{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000)},
+      {"compiler", __VERSION__}};
 }
 
 std::string versions() {

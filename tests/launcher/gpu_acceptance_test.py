@@ -16,8 +16,8 @@ WORDS = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if word.sta
 SOURCE = Path(WORDS["source"])
 
 
-def acceptance(record, *words, path=None):
-    environment = {**os.environ, **({"PATH": path} if path else {})}
+def acceptance(record, *words, path=None, script=None):
+    environment = {**os.environ, **({"PATH": path} if path else {}), **({"MOTLEY_FAKE_SCRIPT": script} if script else {})}
     return subprocess.run([sys.executable, SOURCE / "scripts/gpu_acceptance", "--no-build", "--record", record, *words],
                           capture_output=True, text=True, timeout=280, check=False, env=environment)
 
@@ -45,6 +45,19 @@ class GpuAcceptance(unittest.TestCase):
                          "two ranks on one GPU by way of the host"):
                 self.assertEqual(results[step], "passed", step)
             self.assertIn("nothing here comes from a GPU", record.with_suffix(".md").read_text())
+
+    @unittest.skipUnless(Path(WORDS["build"]).resolve() == (SOURCE / "build").resolve(), "the script uses the folder build")
+    def test_one_check_that_fails_is_named_and_is_the_exit_code(self):
+        with tempfile.TemporaryDirectory() as folder:
+            record = Path(folder) / "record"
+            # Only jobs under mpirun have a rank 1, and only over NCCL has it transfers to fail.
+            done = acceptance(record, "--fake", WORDS["fake"], script="rank1:nccl.async@4=6")
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            steps = {step["step"]: step for step in json.loads(record.with_suffix(".json").read_text())["steps"]}
+            self.assertEqual(steps["training on 2 GPUs"]["result"], "failed")
+            self.assertIn("NCCL, edge from rank ", steps["training on 2 GPUs"]["text"])
+            self.assertEqual([name for name, step in steps.items() if step["result"] == "failed"], ["training on 2 GPUs"])
+            self.assertIn("| training on 2 GPUs | failed |", record.with_suffix(".md").read_text())
 
 
 unittest.main(argv=sys.argv[:1])

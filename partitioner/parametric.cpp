@@ -26,9 +26,14 @@ constexpr double kTolerance = 1e-3;                // of bounds
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
-constexpr double kShares[] = {0.992, 0.98, 0.96};            // of memory, where a chain does not fit
-constexpr std::int64_t kMendingShare = 2;                    // part of the probes spent on that
-constexpr double kAboveBound[] = {1.002, 1.01, 1.02, 1.04};  // times whose assignments suggest orders
+constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
+constexpr std::int64_t kMendingShare = 2;          // part of the probes spent on that
+// Assignments that suggest orders: for so many times between the bound and the best plan, though at least so far above
+// the bound and with no plan yet so far, with so much warm-up for messages.
+constexpr int kTimes = 6;
+constexpr double kLeastRange = 1.02;
+constexpr double kRangeWithoutPlan = 1.3;
+constexpr double kStretches[] = {1.0, 1.03, 1.06, 1.1, 1.15};
 
 /// One micro-batch size.
 struct Size {
@@ -49,6 +54,9 @@ class Search {
     after_ = least_after();
     make_sizes();
     single_bound_ = offer_single_stage();
+    // The best first: the others are then hardly worth a replay.
+    std::stable_sort(sizes_.begin(), sizes_.end(),
+                     [](const Size& a, const Size& b) { return a.chain.time < b.chain.time; });
     for (const Size& size : sizes_) offer(size);
     bound_sizes();
     // The size that could be best first: what it finds may spare the others their search.
@@ -165,11 +173,16 @@ class Search {
 
   void improve(Size& size) {
     std::vector<std::vector<int>> orders;
-    for (const double above : kAboveBound) {
-      const std::vector<double> depths = size.prices->depths_of_blocks(size.proven.time * above);
-      std::vector<int>& order = orders.emplace_back(depths.size());
-      std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return depths[a] < depths[b]; });
+    const double best = candidates_.best();
+    const double range = best < kInfinity ? std::max(best / size.proven.time, kLeastRange) : kRangeWithoutPlan;
+    for (int i = 1; i <= kTimes; ++i) {
+      const double time = size.proven.time * std::pow(range, static_cast<double>(i) / kTimes);
+      for (const double stretch : kStretches) {
+        const std::vector<double> depths = size.prices->depths_of_blocks(time, stretch);
+        std::vector<int>& order = orders.emplace_back(depths.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return depths[a] < depths[b]; });
+      }
     }
     const double rest = size.proven.time - after_ - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);

@@ -23,7 +23,11 @@ constexpr int kFewestHostsOfZone = 4;
 constexpr int kMostZones = 4;
 constexpr double kFastestBlock = 3.910;  // ms of a block and a sample, GH-96
 constexpr double kSlowestBlock = 29.72;  // RTX-2080
-constexpr double kOverfullShare = 0.41;  // of all devices
+constexpr double kCrowdedShare = 0.36;   // of all devices
+constexpr double kDeeper = 1.1;          // warm-up against place, for what links take
+constexpr double kMessages = 60e6;       // bytes posted ahead and on their way
+constexpr double kTooSmallShare = 0.1;   // of the devices that a plan would use
+constexpr double kNever = 1e30;          // ms
 
 /// Milliseconds of a pass, by micro-batch size.
 struct Passes {
@@ -224,33 +228,88 @@ void add_times(ModelProfile& model, int layers, const std::vector<NamedType>& ty
   }
 }
 
-/// Floats that a block saves a sample: see the header.
-double binding_saved(const std::vector<double>& milliseconds, const std::vector<double>& bytes, int layers,
-                     Draw& draw) {
-  // The least time in which devices that take whole blocks can take them all.
-  const auto taken = [&](double within) {
-    double sum = 0.0;
-    for (const double time : milliseconds) sum += std::floor(within / time);
-    return sum;
-  };
+/// Milliseconds in which devices that take whole blocks can take them all.
+double fair_time(const std::vector<double>& block_ms, int layers) {
   double low = 0.0;
-  double high = *std::max_element(milliseconds.begin(), milliseconds.end()) * layers;
-  for (int i = 0; i < 60; ++i) (taken(0.5 * (low + high)) < layers ? low : high) = 0.5 * (low + high);
-  std::vector<std::size_t> used;
-  for (std::size_t d = 0; d < milliseconds.size(); ++d) {
-    if (milliseconds[d] <= high) used.push_back(d);
+  double high = *std::min_element(block_ms.begin(), block_ms.end()) * layers;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = 0.5 * (low + high);
+    double taken = 0.0;
+    for (const double time : block_ms) taken += std::floor(middle / time);
+    (taken < layers ? low : high) = middle;
   }
+  return high;
+}
+
+/// Bytes of every device and floats that a block saves a sample: see the header.
+struct MemoryDraw {
+  std::vector<double> bytes;
+  double saved = 0.0;
+};
+
+MemoryDraw draw_memory(const std::vector<double>& block_ms, const std::vector<double>& message_ms,
+                       const std::vector<double>& own_bytes, const std::vector<int>& host_of, int hosts, int layers,
+                       Draw& draw) {
+  // A host whose messages take longer than a stage has no place in a pipeline of stages that short.
+  std::vector<double> usable = block_ms;
+  double within = fair_time(usable, layers);
+  for (bool left_out = true; left_out;) {
+    left_out = false;
+    for (std::size_t d = 0; d < usable.size(); ++d) {
+      if (message_ms[d] <= within || usable[d] == kNever) continue;
+      usable[d] = kNever;
+      left_out = true;
+    }
+    if (std::all_of(usable.begin(), usable.end(), [](double ms) { return ms == kNever; })) usable = block_ms;
+    within = fair_time(usable, layers);
+  }
+  const auto blocks = [&](std::size_t device) { return std::floor(within / usable[device]); };
+  // The fastest devices that can take all blocks are those that a plan would use.
+  std::vector<std::size_t> by_speed(block_ms.size());
+  std::iota(by_speed.begin(), by_speed.end(), std::size_t{0});
+  std::stable_sort(by_speed.begin(), by_speed.end(),
+                   [&](std::size_t a, std::size_t b) { return usable[a] < usable[b]; });
+  std::vector<std::vector<std::size_t>> used(static_cast<std::size_t>(hosts));
+  int places = 0;
+  double taken = 0.0;
+  for (const std::size_t d : by_speed) {
+    if (taken >= layers) break;
+    taken += blocks(d);
+    used[static_cast<std::size_t>(host_of[d])].push_back(d);
+    ++places;
+  }
+  std::erase_if(used, [](const std::vector<std::size_t>& devices) { return devices.empty(); });
   draw.shuffle(used);
+
+  MemoryDraw memory;
+  memory.bytes = own_bytes;
+  memory.saved = kMostSaved;
   std::vector<double> most_saved;
-  for (std::size_t place = 0; place < used.size(); ++place) {
-    const double blocks = std::floor(high / milliseconds[used[place]]);
-    const double free = bytes[used[place]] - 16.0 * kBlockWeights * blocks;
-    most_saved.push_back(free / (4.0 * blocks * (static_cast<double>(place) + 1.0)));
+  const double crowded = kCrowdedShare * static_cast<double>(block_ms.size());
+  std::size_t free_from = 0;  // hosts from here on have their GPUs to themselves
+  for (int devices = 0; free_from < used.size() && devices < crowded; ++free_from) {
+    devices += static_cast<int>(used[free_from].size());
   }
-  const double overfull = kOverfullShare * static_cast<double>(milliseconds.size());
-  const auto rank = static_cast<std::ptrdiff_t>(std::min(overfull, static_cast<double>(most_saved.size() - 1)));
+  for (std::size_t h = 0; h < used.size(); ++h) {
+    for (const std::size_t d : used[h]) {
+      const double farthest = h < free_from ? crowded : places;
+      most_saved.push_back((own_bytes[d] / blocks(d) - 16.0 * kBlockWeights) / (4.0 * kDeeper * farthest));
+    }
+  }
+  const auto rank = static_cast<std::ptrdiff_t>(kTooSmallShare * static_cast<double>(most_saved.size()));
   std::nth_element(most_saved.begin(), most_saved.begin() + rank, most_saved.end());
-  return std::clamp(most_saved[static_cast<std::size_t>(rank)], kOutput, kMostSaved);
+  memory.saved = std::clamp(most_saved[static_cast<std::size_t>(rank)], kOutput, kMostSaved);
+  int place = 0;
+  const int fewest = 2 * static_cast<int>(used.front().size());  // the head is the last stage's as well
+  for (std::size_t h = 0; h < free_from; ++h) {
+    place += static_cast<int>(used[h].size());
+    for (const std::size_t d : used[h]) {
+      const double fair =
+          blocks(d) * (16.0 * kBlockWeights + 4.0 * memory.saved * kDeeper * std::max(place, fewest)) + kMessages;
+      memory.bytes[d] = std::min(own_bytes[d], fair);
+    }
+  }
+  return memory;
 }
 
 }  // namespace
@@ -300,20 +359,25 @@ Profile synthetic_profile(const SyntheticSize& size) {
       fmt::format("synthetic-{}x{}x{}x{}-{}", size.layers, size.devices, size.types, size.hosts, size.seed);
   profile.model.micro_batch_sizes.assign(kSizes.begin(), kSizes.end());
   add_times(profile.model, size.layers, types, draw);
-  std::vector<double> milliseconds;
-  std::vector<double> bytes;
+  std::vector<double> block_ms;
+  std::vector<double> message_ms;  // between hosts
+  std::vector<double> own_bytes;
   std::vector<int> host_of;
   for (int d = 0; d < size.devices; ++d) {
     const int h = static_cast<int>(std::int64_t{d} * size.hosts / size.devices);
     const HostDraw& host = hosts[static_cast<std::size_t>(h)];
     const NamedType& type = types[static_cast<std::size_t>(host.type)];
     host_of.push_back(h);
-    bytes.push_back(1e9 * type.memory_gb * host.memory_share);
-    milliseconds.push_back(type.block.forward[0] + type.block.backward[0]);
-    profile.cluster.devices.push_back({fmt::format("rank{}", d), fmt::format("host{}", h), type.name,
-                                       Bytes{static_cast<std::int64_t>(bytes.back())}, 0.0});
+    own_bytes.push_back(1e9 * type.memory_gb * host.memory_share);
+    block_ms.push_back(type.block_ms());
+    message_ms.push_back(1e3 * link(type, type, false, true).time(Bytes{2 * static_cast<std::int64_t>(kOutput)}).value);
+    profile.cluster.devices.push_back({fmt::format("rank{}", d), fmt::format("host{}", h), type.name, Bytes{}, 0.0});
   }
-  add_layers(profile.model, size.layers, binding_saved(milliseconds, bytes, size.layers, draw));
+  const MemoryDraw memory = draw_memory(block_ms, message_ms, own_bytes, host_of, size.hosts, size.layers, draw);
+  for (std::size_t d = 0; d < memory.bytes.size(); ++d) {
+    profile.cluster.devices[d].memory = Bytes{static_cast<std::int64_t>(memory.bytes[d])};
+  }
+  add_layers(profile.model, size.layers, memory.saved);
 
   // Every link between two hosts is one of few.
   std::map<std::tuple<int, int, bool, bool>, TransferCurve> curves;

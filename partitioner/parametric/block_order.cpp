@@ -15,9 +15,11 @@ constexpr double kDepthPrices[] = {0.0, 0.7, 1.5, 2.5};
 constexpr int kBisections = 12;
 constexpr double kPeriodStep = 0.999;  // how much less the next period must be
 constexpr double kRise = 1.003;        // how much more it may be after a failure
-constexpr int kLevels = 12;            // periods that share the probes
-constexpr double kHeat = 1.5;          // layers
+constexpr int kLevels = 8;             // periods that share the probes
+constexpr double kHeat = 0.4;          // layers
 constexpr double kCold = 0.05;
+constexpr int kScanned = 16;     // periods, to see where a plateau starts
+constexpr double kAsFew = 0.01;  // of all layers that may be left more than at the best of these
 
 class OrderSearch {
  public:
@@ -126,9 +128,27 @@ class OrderSearch {
     return last.round_trip / (last.round_trip + limits_.period * builder_.instance().micro_batches) - 1.0;
   }
 
-  /// The order and depth price among all that leave the fewest layers at `period`.
-  void choose_start(double period) {
+  /// Where stages are few layers long, many periods are worth the same: the least from `low` to the best plan's at
+  /// which the given orders leave about as few layers as anywhere.
+  double edge_of_plateau(double low) {
+    std::vector<double> periods;
+    std::vector<double> lefts;
+    for (int i = 0; i < kScanned; ++i) {
+      periods.push_back(low * std::pow(best_period_ * kPeriodStep / low, static_cast<double>(i) / kScanned));
+      lefts.push_back(choose_start(periods.back()));
+    }
+    const double enough =
+        std::max(0.0, *std::min_element(lefts.begin(), lefts.end())) + kAsFew * builder_.left(builder_.start());
+    for (std::size_t i = 0; i < periods.size(); ++i) {
+      if (lefts[i] <= enough) return periods[i];
+    }
+    return low;
+  }
+
+  /// The order and depth price among all that leave the fewest layers at `period`; how many.
+  double choose_start(double period) {
     double least = kInfinity;
+    ChainLimits chosen = limits_;
     std::vector<ChainBuilder::State> states(blocks_ + 1, builder_.start());
     for (const std::vector<int>& order : orders_) {
       for (const double price : kDepthPrices) {
@@ -138,11 +158,12 @@ class OrderSearch {
         if (left < least) {
           least = left;
           order_ = order;
-          best_limits_ = limits_;
+          chosen = limits_;
         }
       }
     }
-    limits_ = best_limits_;
+    limits_ = chosen;
+    return least;
   }
 
   /// Halves the range between the last period that no order was found for and the best one's, from below.
@@ -151,6 +172,7 @@ class OrderSearch {
     limits_.depth_scale = static_cast<double>(best_.stages.size());
     double failed = least_period_;
     double period = std::min(failed * kRise, best_period_ * kPeriodStep);
+    period = edge_of_plateau(period);
     choose_start(period);
     while (spent_ < probes_) {
       limits_.period = period;
@@ -180,6 +202,9 @@ class OrderSearch {
     std::vector<ChainBuilder::State> states(blocks_ + 1, builder_.start());
     std::vector<ChainBuilder::State> tried = states;
     double now = score(order_, states, 0);
+    double least = now;
+    std::vector<int> least_order = order_;
+    ChainLimits least_limits = limits_;
     const std::int64_t begin = spent_;
     while (spent_ - begin < probes) {
       if (now < 0.0) {
@@ -218,10 +243,17 @@ class OrderSearch {
         std::copy(tried.begin() + from, tried.end(), states.begin() + from);
         order_ = std::move(next);
         now = then;
+        if (now < least) {
+          least = now;
+          least_order = order_;
+          least_limits = limits_;
+        }
       } else {
         limits_ = before;
       }
     }
+    order_ = std::move(least_order);
+    limits_ = least_limits;
     return false;
   }
 

@@ -191,9 +191,9 @@ int PriceBound::places(const Part& part) const {
 }
 
 /// The most micro-batches that a stage's memory lets it have in flight; 0: not even one.
-double PriceBound::deepest(const Group& group, const Item& item) const {
+double PriceBound::deepest(const Group& group, const Item& item, double reserve) const {
   const double m = instance_.micro_batches;
-  const double room = group.memory - item.fixed;
+  const double room = group.memory - reserve - item.fixed;
   if (m * item.saved <= room + item.posted) return m;
   return room < item.saved ? 0.0 : std::min(m - 1.0, std::floor(room / item.saved));
 }
@@ -229,7 +229,7 @@ PriceBound::Worths PriceBound::worths(const Part& part, const Case& of) const {
     double* const row = worths.at.data() + g * static_cast<std::size_t>(count);
     for (const Item& item : items_[group.type]) {
       if (item.work > of.up_to) continue;
-      const double depth = deepest(group, item);
+      const double depth = deepest(group, item, of.reserve) / of.stretch;
       const double least = least_depth(item, of);
       if (depth < 1.0 || least > depth) continue;
       const double ahead = value(part, g, item, of);
@@ -497,16 +497,28 @@ PriceBound::Proven PriceBound::bound(double most, double tolerance) {
   return proven;
 }
 
-std::vector<double> PriceBound::depths_of_blocks(double time) const {
+std::vector<double> PriceBound::depths_of_blocks(double time, double stretch) const {
   const Topology& topology = instance_.topology;
-  std::map<std::tuple<int, int, double>, std::vector<int>> places_of;  // by host, type and memory, the least first
+  const auto devices = static_cast<double>(instance_.devices);
+  std::map<std::tuple<int, int, double>, std::vector<double>> depths_of;  // by host, type and memory, the least first
   for (const Part& part : parts((time - after_) / instance_.micro_batches)) {
     if (places(part) < 2 || !can_hold(part, time)) continue;
-    const Priced priced = price(part, cases(part, time).back());
+    Case of = cases(part, time).back();
+    of.stretch = stretch;
+    of.reserve = instance_.excess;
+    const Priced priced = price(part, of);
     for (std::size_t place = 0; place < priced.group_of_place.size(); ++place) {
       if (priced.group_of_place[place] < 0) continue;
       const Group& group = part.groups[priced.group_of_place[place]];
-      places_of[{group.host, group.type, group.memory}].push_back(static_cast<int>(place) + 1);
+      double most = 0.0;
+      double depth = 0.0;
+      for (const Item& item : items_[group.type]) {
+        const double of_item = deepest(group, item, of.reserve) / stretch;
+        if (item.work > of.up_to || of_item < static_cast<double>(place) + 1.0 || item.value < most) continue;
+        depth = item.value > most ? of_item : std::max(depth, of_item);
+        most = item.value;
+      }
+      depths_of[{group.host, group.type, group.memory}].push_back(std::min(depth, devices));
     }
   }
   std::map<std::tuple<int, int, double>, std::size_t> taken;
@@ -515,9 +527,9 @@ std::vector<double> PriceBound::depths_of_blocks(double time) const {
     double sum = 0.0;
     for (const int device : block) {
       const std::tuple key{topology.host[device], topology.type[device], topology.memory[device]};
-      const std::vector<int>& of_group = places_of[key];
+      const std::vector<double>& of_group = depths_of[key];
       const std::size_t next = taken[key]++;
-      sum += next < of_group.size() ? of_group[next] : static_cast<double>(instance_.devices);
+      sum += next < of_group.size() ? of_group[next] : devices;
     }
     depths.push_back(sum / static_cast<double>(block.size()));
   }

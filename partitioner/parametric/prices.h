@@ -51,9 +51,11 @@ class PriceBound {
   /// Of what layers are worth; prefix sums.
   [[nodiscard]] const std::vector<double>& values() const { return values_; }
 
-  /// After bound(): how deep the assignment for `time` puts the devices of a block in the mean; those it leaves out or
-  /// that may be anywhere are deepest. An order of blocks from the end of the pipeline to start from.
-  [[nodiscard]] std::vector<double> depths_of_blocks(double time) const;
+  /// After bound(): how deep the devices of a block may be in the mean with what the assignment for `time` gives them;
+  /// those it leaves out or that may be anywhere are deepest. An order of blocks from the end of the pipeline to start
+  /// from: as with deadlines, if any order serves then that of the deepest places does. Warm-ups are taken to be
+  /// `stretch` times the places, as messages and unlike stages make them.
+  [[nodiscard]] std::vector<double> depths_of_blocks(double time, double stretch) const;
 
  private:
   /// Stages of a type that are worth about the same.
@@ -87,6 +89,8 @@ class PriceBound {
     double theta = 1.0;
     bool less_work = false;  // values stages by theta * layers - seconds
     double second_price = 0.0;
+    double stretch = 1.0;  // of warm-up against places; other than 1 it bounds nothing
+    double reserve = 0.0;  // bytes that stages leave of every device; likewise
   };
   struct Worths {
     std::vector<double> anywhere;  // [group], of its best stage that no depth excludes
@@ -109,7 +113,7 @@ class PriceBound {
   [[nodiscard]] int places(const Part& part) const;
   [[nodiscard]] std::vector<Part> parts(double longest_message) const;
   [[nodiscard]] bool can_hold(const Part& part, double time) const;
-  [[nodiscard]] double deepest(const Group& group, const Item& item) const;
+  [[nodiscard]] double deepest(const Group& group, const Item& item, double reserve = 0.0) const;
   [[nodiscard]] double least_depth(const Item& item, const Case& of) const;
   [[nodiscard]] double value(const Part& part, std::size_t group, const Item& item, const Case& of) const;
   [[nodiscard]] Worths worths(const Part& part, const Case& of) const;

@@ -48,8 +48,17 @@ function(motley_test name)
   if(TEST_SIDE_BY_SIDE)
     set(cores 1)
   endif()
+  set(timeout 300)
+  set(environment)
+  if(MOTLEY_SANITIZE)
+    set(timeout 1500)
+  endif()
+  if(MOTLEY_SANITIZE MATCHES "thread")
+    # Open MPI is not instrumented: its accesses are seen, its locks are not.
+    set(environment ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1")
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 300 PROCESSORS ${cores})
+                       PROPERTIES TIMEOUT ${timeout} PROCESSORS ${cores} ${environment})
 endfunction()
 
 # motley_benchmark(NAME SOURCES file... [LINK target...]): a program that prints ratios; never run by ctest for timing.

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 
 namespace motley {
 
@@ -31,7 +32,7 @@ int command_bench(const Invocation& invocation) {
   if (what == "planner") {
     return bench_planner(rest);
   }
-  throw InputError::of("motley bench: found \"{}\", expected plans or planner", what);
+  throw InputError::of("motley bench: found \"{}\", expected {}", what, one_of(what, {"plans", "planner"}));
 }
 
 }  // namespace motley

@@ -44,6 +44,13 @@ void print_help() {
   std::cout << "\nexample: motley run configs/quickstart.toml\n";
 }
 
+/// What option `name` ("--batch") of `options` takes, in words.
+std::string kind_of(const std::string& name, const po::options_description& options) {
+  const po::option_description& option = options.find(name.substr(name.find_first_not_of('-')), false);
+  const auto* typed = dynamic_cast<const po::typed_value_base*>(option.semantic().get());
+  return typed != nullptr && typed->value_type() == typeid(double) ? "a number" : "an integer";
+}
+
 }  // namespace
 
 void complain(std::string_view text) {
@@ -93,6 +100,9 @@ std::optional<po::variables_map> parse_options(const Invocation& invocation, con
     const std::string near = nearest(error.get_option_name(), known);
     throw InputError::of("motley {}: unknown option {}{}", command, error.get_option_name(),
                          near.empty() ? "" : fmt::format(", did you mean {}?", near));
+  } catch (const po::invalid_option_value& error) {
+    throw InputError::of("motley {}: {}, expected {}", command, error.what(),
+                         kind_of(error.get_option_name(), options));
   } catch (const po::error& error) {
     throw InputError::of("motley {}: {} (motley {} --help tells more)", command, error.what(), command);
   }

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <iostream>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 #include "motley/launcher/commands.h"
 #include "motley/launcher/options.h"
 
@@ -125,7 +125,7 @@ int command_completion(const Invocation& invocation) {
     return 0;
   }
   if (shell != "bash" && shell != "zsh") {
-    throw InputError::of("motley completion: found shell \"{}\", expected bash or zsh", shell);
+    throw InputError::of("motley completion: found shell \"{}\", expected {}", shell, one_of(shell, {"bash", "zsh"}));
   }
   std::vector<Completed> commands;
   for (const Command& command : all_commands()) {

@@ -1,7 +1,5 @@
 #include "motley/launcher/config_arguments.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 
 #include "motley/base/error.h"
@@ -14,9 +12,7 @@ namespace {
 void expect_planner(const std::string& planner, const std::string& source, const std::string& key) {
   const std::vector<std::string> known = planner_names();
   if (std::ranges::find(known, planner) == known.end()) {
-    const std::string near = nearest(planner, known);
-    throw InputError::of("{}: {}: found \"{}\", expected one of {}{}", source, key, planner, fmt::join(known, ", "),
-                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+    throw InputError::of("{}: {}: found \"{}\", expected {}", source, key, planner, one_of(planner, known));
   }
 }
 

@@ -1,4 +1,4 @@
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -108,9 +108,7 @@ int command_import(const Invocation& invocation) {
   } else if (sailor) {
     import_sailor(what[1], plan, model, as_json);
   } else {
-    const std::string near = nearest(kind, kinds);
-    throw InputError::of("motley import: found kind \"{}\", expected {}{}", kind, fmt::join(kinds, ", "),
-                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+    throw InputError::of("motley import: found kind \"{}\", expected {}", kind, one_of(kind, kinds));
   }
   return 0;
 }

@@ -23,8 +23,9 @@ struct RankInputs {
 };
 
 /// The part of a command that mpirun starts on every rank. `prepare` reads what this rank needs, alone; nullopt: there
-/// is nothing to do (--help). Then the ranks connect and run `body` together. What one of them throws ends the run on
-/// every rank, and one rank tells of it. Returns the exit code. Throws what `prepare` throws where there is no mpirun.
+/// is nothing to do (--help). Then, if they are as many as the configuration says, the ranks connect and run `body`
+/// together. What one of them throws ends the run on every rank, and one rank tells of it. Returns the exit code.
+/// Throws what `prepare` throws where there is no mpirun.
 int on_ranks(const std::string& program, const std::function<std::optional<RankInputs>()>& prepare,
              const std::function<void(RankInputs&, SignalWatch&, Communicator&)>& body);
 

@@ -38,7 +38,6 @@ int command_profile(const Invocation& invocation) {
   };
   return on_ranks("motley profile", prepare, [&](RankInputs& inputs, SignalWatch&, Communicator& communicator) {
     const Config& config = inputs.config;
-    expect_ranks(config, communicator.size());
     const int rank = communicator.rank();
 
     ProfilerOptions profiler;

@@ -7,6 +7,7 @@
 
 #include "motley/base/error.h"
 #include "motley/base/file.h"
+#include "motley/base/nearest.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/show.h"
 #include "motley/schedule/generators.h"
@@ -15,14 +16,31 @@
 namespace motley {
 namespace {
 
+constexpr std::string_view kInterleaved = "interleaved-1f1b";
+
 /// The name of a schedule for so many stages, or a file.
-Schedule schedule_from(const std::string& source, int stages, int micro_batches) {
+Schedule schedule_from(const std::string& source, int stages, int ranks, int micro_batches) {
   if (std::filesystem::path(source).extension() == ".csv") {
     return read_csv(source);
   }
   if (stages < 1 || micro_batches < 1) {
     throw InputError::of(
         "motley schedule: {} needs --stages and --micro-batches, both at least 1 (a file is named *.csv)", source);
+  }
+  if (source == kInterleaved) {
+    if (ranks < 1) {
+      throw InputError::of("motley schedule: {} needs --ranks, at least 1 and a divisor of --stages", source);
+    }
+    return interleaved_one_f_one_b(ranks, stages, micro_batches);
+  }
+  if (ranks != 0) {
+    throw InputError::of("motley schedule: --ranks: found {}, expected none for {}: stage s is on rank s", ranks,
+                         source);
+  }
+  const std::vector<std::string> known{"1f1b", "gpipe", "zero-bubble", std::string(kInterleaved)};
+  if (std::ranges::find(known, source) == known.end()) {
+    throw InputError::of("motley schedule: found \"{}\", expected a file named *.csv or {}", source,
+                         one_of(source, known));
   }
   std::vector<int> warm_up;
   for (int stage = 0; stage < stages; ++stage) {
@@ -54,7 +72,8 @@ Schedule convert(const Schedule& schedule, const std::string& form, int receive_
   if (form == "training") {
     return add_transfers(with_updates(std::move(compute), true), receive_ahead);
   }
-  throw InputError::of("motley schedule: --to: found \"{}\", expected compute, lowered or training", form);
+  throw InputError::of("motley schedule: --to: found \"{}\", expected {}", form,
+                       one_of(form, {"compute", "lowered", "training"}));
 }
 
 }  // namespace
@@ -65,11 +84,13 @@ int command_schedule(const Invocation& invocation) {
   std::string form;
   std::string out;
   int stages = 0;
+  int ranks = 0;
   int micro_batches = 0;
   int receive_ahead = 2;
   options.add_options()("schedule", po::value(&source)->required(),
-                        "a CSV file, or the name of a generator: 1f1b, gpipe, zero-bubble")(
+                        "a CSV file, or the name of a generator: 1f1b, gpipe, zero-bubble, interleaved-1f1b")(
       "stages", po::value(&stages), "of a generated schedule, stage s on rank s")(
+      "ranks", po::value(&ranks)->default_value(0, ""), "of interleaved-1f1b, stage s on rank s modulo this")(
       "micro-batches", po::value(&micro_batches), "of a generated schedule")(
       "to", po::value(&form),
       "print as CSV: compute (what PyTorch's CSV files have), lowered (with Motley's transfers) or training (with NORM "
@@ -86,7 +107,7 @@ int command_schedule(const Invocation& invocation) {
   if (form.empty() && !out.empty()) {
     throw InputError("motley schedule: --out needs --to, which says what to write");
   }
-  const Schedule schedule = schedule_from(source, stages, micro_batches);
+  const Schedule schedule = schedule_from(source, stages, ranks, micro_batches);
   const ValidationOptions engine{.sends_wait = values->contains("sends-wait"),
                                  .receives_wait = values->contains("receives-wait")};
   const bool waits = engine.sends_wait || engine.receives_wait;

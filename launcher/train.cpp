@@ -133,7 +133,6 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
   const Config& config = inputs.config;
   const Workload& workload = inputs.workload;
   const int rank = communicator.rank();
-  expect_ranks(config, communicator.size());
   const Plan plan = read_plan(arguments.plan_file);
   validate(plan, static_cast<int>(workload.layers.size()), communicator.size(), arguments.plan_file);
   std::optional<Profile> profile;

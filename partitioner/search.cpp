@@ -39,10 +39,12 @@ std::string name_of(Objective objective) {
 }
 
 Objective objective_by_name(const std::string& name) {
+  std::vector<std::string> names;
   for (const Objective objective : {Objective::Iteration, Objective::Bottleneck, Objective::Cost}) {
     if (name == name_of(objective)) return objective;
+    names.push_back(name_of(objective));
   }
-  throw InputError::of("objective: '{}' found, iteration, bottleneck or cost expected", name);
+  throw InputError::of("objective: found \"{}\", expected {}", name, one_of(name, names));
 }
 
 SearchResult find_plan(const std::string& planner, const Profile& profile, const SearchOptions& options) {
@@ -69,9 +71,7 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     return result;
   }
   const std::vector<std::string> names = planner_names();
-  const std::string near = nearest(planner, names);
-  throw InputError::of("planner: '{}' found, one of {} expected{}", planner, fmt::join(names, ", "),
-                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  throw InputError::of("planner: found \"{}\", expected {}", planner, one_of(planner, names));
 }
 
 std::vector<std::string> planner_names() {

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 #include "motley/plan/features.h"
 
 namespace motley {
@@ -21,9 +22,10 @@ bool is_searched_schedule(const std::string& name) {
 
 void check_allow(const SearchOptions& options) {
   for (const std::string& name : options.allow) {
-    if (name == "listed" || std::find(features().begin(), features().end(), name) == features().end()) {
-      throw InputError::of("allow: '{}' found, replicas, recompute, bfloat16, int8 or a schedule ({}) expected", name,
-                           fmt::join(kSearchedSchedules, ", "));
+    std::vector<std::string> known(features().begin(), features().end());
+    std::erase(known, "listed");
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      throw InputError::of("allow: found \"{}\", expected {}", name, one_of(name, known));
     }
   }
 }
@@ -50,7 +52,8 @@ void check_options(const SearchOptions& options) {
   if (options.schedules.empty()) throw InputError::of("schedules: none found, 1f1b or another expected");
   for (const std::string& schedule : options.schedules) {
     if (!is_searched_schedule(schedule)) {
-      throw InputError::of("schedules: '{}' found, one of {} expected", schedule, fmt::join(kSearchedSchedules, ", "));
+      throw InputError::of("schedules: found \"{}\", expected {}", schedule,
+                           one_of(schedule, {kSearchedSchedules.begin(), kSearchedSchedules.end()}));
     }
   }
   check_allow(options);

@@ -28,7 +28,7 @@ int device_of(const ClusterProfile& cluster, const std::string& word, const std:
   }
   const std::string near = nearest(word, names);
   throw InputError::of("what if \"{}\": no device {} found, expected 0 to {} or a name{}", change, word,
-                       cluster.size() - 1, near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+                       cluster.size() - 1, near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
 }
 
 double positive(const std::string& word, const std::string& change) {

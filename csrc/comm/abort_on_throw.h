@@ -14,7 +14,7 @@ auto abort_on_throw(Communicator& communicator, Body&& body) {
   try {
     return std::forward<Body>(body)();
   } catch (const std::exception& error) {
-    communicator.abort(error.what());
+    communicator.abort(error);
     throw;
   }
 }

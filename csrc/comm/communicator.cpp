@@ -97,6 +97,10 @@ void Communicator::abort(const std::string& reason) {
   endpoint_->abort(reason);
 }
 
+void Communicator::abort(const std::exception& error) {
+  endpoint_->abort(error.what(), dynamic_cast<const InputError*>(&error) != nullptr);
+}
+
 void Communicator::end_late(std::string_view what, int peer, Seconds waited) {
   endpoint_->end_late(what, peer, waited);
 }

@@ -74,6 +74,8 @@ class Communicator {
   /// before. When it returns, nothing touches a buffer of this rank's works any more: call it before an exception frees
   /// them.
   void abort(const std::string& reason);
+  /// With its text. The state of failure of every rank knows whether it was an InputError.
+  void abort(const std::exception& error);
   /// The same because `what` of `peer` was waited for in vain, for transfers that are not the communicator's own; says
   /// what the peer was doing.
   void end_late(std::string_view what, int peer, Seconds waited);

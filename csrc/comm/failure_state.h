@@ -28,8 +28,13 @@ class FailureState {
   /// Every rank below this one was.
   [[nodiscard]] bool lost_all_below(int rank) const;
 
+  /// What will be the cause is the user's mistake, found here or by another rank; before set().
+  void note_input() { by_input_.store(true, std::memory_order_release); }
+  [[nodiscard]] bool by_input() const { return by_input_.load(std::memory_order_acquire); }
+
  private:
   std::atomic<bool> failed_{false};
+  std::atomic<bool> by_input_{false};
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::string cause_;

@@ -5,6 +5,9 @@
 
 namespace motley {
 
+/// How many processes mpirun started. Starts MPI.
+[[nodiscard]] int started_ranks();
+
 /// Why a process cannot take part in a run, and the exit code that says so.
 struct Refusal {
   std::string text;

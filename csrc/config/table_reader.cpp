@@ -98,9 +98,7 @@ std::string TableReader::choice(const std::string& key, const std::string& other
                                 const std::vector<std::string>& choices, const std::string& meaning) {
   std::string result = text(key, otherwise, fmt::format("{}: {}", meaning, fmt::join(choices, ", ")));
   if (std::ranges::find(choices, result) == choices.end()) {
-    const std::string near = nearest(result, choices);
-    fail(key, fmt::format("one of {}{}", fmt::join(choices, ", "),
-                          near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    fail(key, one_of(result, choices));
   }
   return result;
 }

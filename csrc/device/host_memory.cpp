@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -158,7 +159,10 @@ class CountingAllocator final : public c10::Allocator {
 }  // namespace
 
 HostMemory HostMemory::install(std::optional<Bytes> cap) {
-  auto* allocator = new CountingAllocator;  // never freed: c10::SetAllocator asks for static lifetime
+  // Never freed: c10::SetAllocator asks for static lifetime, and blocks of one may be freed after the next is
+  // installed.
+  static auto& installed = *new std::vector<std::unique_ptr<CountingAllocator>>;
+  CountingAllocator* const allocator = installed.emplace_back(std::make_unique<CountingAllocator>()).get();
   HostMemory memory(allocator->state());
   memory.set_cap(cap);
   c10::SetCPUAllocator(allocator, std::numeric_limits<std::uint8_t>::max());

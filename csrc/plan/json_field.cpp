@@ -1,11 +1,25 @@
 #include "motley/plan/json_field.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "motley/base/nearest.h"
+
 namespace motley {
+namespace {
+
+/// Where a parser stopped, for a person to find: the last bytes of `text`, in quotes, as one printable line.
+std::string quoted_end(std::string_view text) {
+  constexpr std::size_t kMost = 24;
+  std::string end(text.substr(text.size() - std::min(text.size(), kMost)));
+  std::replace_if(
+      end.begin(), end.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, ' ');
+  return fmt::format("\"{}{}\"", text.size() > kMost ? "..." : "", end);
+}
+
+}  // namespace
 
 JsonField::JsonField(const nlohmann::json& value, std::string source, std::string path)
     : value_(value), source_(std::move(source)), path_(std::move(path)) {}
@@ -63,7 +77,8 @@ std::vector<std::string> JsonField::keys() const {
 void JsonField::allow_only(std::initializer_list<std::string_view> allowed) const {
   for (const std::string& key : keys()) {
     if (std::find(allowed.begin(), allowed.end(), key) == allowed.end()) {
-      throw InputError::of("{}: unknown field \"{}\", expected one of {}", name(), key, fmt::join(allowed, ", "));
+      throw InputError::of("{}: unknown field \"{}\", expected {}", name(), key,
+                           one_of(key, {allowed.begin(), allowed.end()}));
     }
   }
 }
@@ -121,7 +136,8 @@ nlohmann::json parse_json(const std::string& text, const std::string& source) {
     }
     const auto at = static_cast<std::ptrdiff_t>(error.byte) - 1;
     const auto line = std::count(text.begin(), text.begin() + at, '\n') + 1;
-    throw InputError::of("{}: line {}: not valid JSON at byte {} of {}", source, line, error.byte, text.size());
+    throw InputError::of("{}: line {}: not valid JSON at byte {} of {}, after {}", source, line, error.byte,
+                         text.size(), quoted_end(std::string_view(text).substr(0, error.byte)));
   } catch (const nlohmann::json::out_of_range&) {
     throw InputError::of("{}: not valid JSON: a number is too large for any type", source);
   }

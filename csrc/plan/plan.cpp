@@ -1,12 +1,13 @@
 #include "motley/plan/plan.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 
 namespace motley {
 namespace {
@@ -15,8 +16,10 @@ constexpr std::array<std::string_view, 5> kSchedules{"1f1b", "gpipe", "zero-bubb
 constexpr std::array<std::string_view, 3> kWireFormats{"float32", "bfloat16", "int8"};
 constexpr std::array<std::string_view, 4> kTransports{"auto", "nccl", "tcp", "mpi"};
 
-bool is_one_of(std::span<const std::string_view> names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
+void expect_one_of(std::span<const std::string_view> names, const std::string& name, const std::string& where) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    throw InputError::of("{}: found \"{}\", expected {}", where, name, one_of(name, {names.begin(), names.end()}));
+  }
 }
 
 /// A round ends before the first stage whose devices were used; from there on every stage repeats the devices and
@@ -72,10 +75,7 @@ void validate(const Plan& plan, int layers, int devices, const std::string& sour
     throw InputError::of("{}: stages: found {} stages for {} layers, expected at most one stage a layer", source,
                          plan.stage_count(), layers);
   }
-  if (!is_one_of(kSchedules, plan.schedule)) {
-    throw InputError::of("{}: schedule: found \"{}\", expected one of {}", source, plan.schedule,
-                         fmt::join(kSchedules, ", "));
-  }
+  expect_one_of(kSchedules, plan.schedule, source + ": schedule");
   if ((plan.schedule == "listed") == plan.actions.empty()) {
     throw InputError::of("{}: actions: found {} rows for schedule {}, expected {}", source, plan.actions.size(),
                          plan.schedule, plan.actions.empty() ? "one a device" : "none");
@@ -96,14 +96,8 @@ void validate(const Plan& plan, int layers, int devices, const std::string& sour
     if (stage.warm_up < 0) {
       throw InputError::of("{}: stages[{}].warm_up: found {}, expected at least 0", source, s, stage.warm_up);
     }
-    if (!is_one_of(kTransports, stage.transport)) {
-      throw InputError::of("{}: stages[{}].transport: found \"{}\", expected one of {}", source, s, stage.transport,
-                           fmt::join(kTransports, ", "));
-    }
-    if (!is_one_of(kWireFormats, stage.wire)) {
-      throw InputError::of("{}: stages[{}].wire: found \"{}\", expected one of {}", source, s, stage.wire,
-                           fmt::join(kWireFormats, ", "));
-    }
+    expect_one_of(kTransports, stage.transport, fmt::format("{}: stages[{}].transport", source, s));
+    expect_one_of(kWireFormats, stage.wire, fmt::format("{}: stages[{}].wire", source, s));
     next_layer = stage.end_layer;
     if (shares_devices) {
       used.clear();

@@ -1,12 +1,13 @@
 #include "motley/plan/profile.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 #include "motley/plan/plan.h"
 
 namespace motley {
@@ -50,7 +51,8 @@ void check_codecs(const DeviceTable& table, const std::string& where) {
   const auto formats = wire_formats();
   for (const auto& [wire, codec] : table.codecs) {
     if (std::find(formats.begin(), formats.end(), wire) == formats.end()) {
-      throw InputError::of("{}.codecs: found \"{}\", expected one of {}", where, wire, fmt::join(formats, ", "));
+      throw InputError::of("{}.codecs: found \"{}\", expected {}", where, wire,
+                           one_of(wire, {formats.begin(), formats.end()}));
     }
     if (codec.encode.points().empty() || codec.decode.points().empty()) {
       throw InputError::of("{}.codecs.{}: no measurement, expected at least one point each", where, wire);

@@ -89,7 +89,7 @@ Executor::~Executor() {
   try {
     compute_.settle("end");
   } catch (const std::exception& error) {
-    communicator_.abort(error.what());  // says nothing where the run has failed before
+    communicator_.abort(error);  // says nothing where the run has failed before
   }
   // Before the buffers that it may touch.
   groups_.clear();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "motley/base/error.h"
+#include "motley/base/nearest.h"
 
 namespace motley {
 
@@ -47,7 +48,7 @@ Schedule make_schedule(const std::string& name, int micro_batches, std::span<con
   if (name == "zero-bubble") {
     return zero_bubble(stages, micro_batches, warm_up);
   }
-  throw InputError::of("schedule: found \"{}\", expected \"1f1b\", \"zero-bubble\" or \"gpipe\"", name);
+  throw InputError::of("schedule: found \"{}\", expected {}", name, one_of(name, {"1f1b", "zero-bubble", "gpipe"}));
 }
 
 Schedule place(const Schedule& schedule, std::span<const int> ranks, int rank_count) {

@@ -1,7 +1,5 @@
 #include "motley/workloads/workload.h"
 
-#include <fmt/ranges.h>
-
 #include "motley/base/error.h"
 #include "motley/base/nearest.h"
 #include "motley/workloads/router.h"
@@ -37,9 +35,8 @@ void WorkloadRegistry::add(const std::string& name, Factory factory) {
 Workload WorkloadRegistry::make(const WorkloadConfig& config) const {
   const auto found = factories_.find(config.name);
   if (found == factories_.end()) {
-    const std::string near = nearest(config.name, names());
-    throw InputError::of("{}: unknown workload \"{}\", expected one of {}{}", config.source, config.name,
-                         fmt::join(names(), ", "), near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+    throw InputError::of("{}: unknown workload \"{}\", expected {}", config.source, config.name,
+                         one_of(config.name, names()));
   }
   return found->second(config);
 }

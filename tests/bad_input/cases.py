@@ -81,7 +81,13 @@ COMMAND_LINE = [
     Case("text where a number belongs", "motley plan --profile profile.json --batch many"),
     Case("a planner that does not exist", PLAN + " --planner exakt"),
     Case("a kind of import that does not exist", "motley import pipdream graph.txt"),
+    Case("an objective that does not exist", PLAN + " --objective botleneck"),
+    Case("a feature that does not exist", PLAN + " --allow replica"),
     Case("a schedule that does not exist", SIMULATE + " --schedule 1f1c"),
+    Case("a schedule that cannot be searched", PLAN + " --schedule listed"),
+    Case("a schedule that cannot be made", "motley schedule 1f1c --stages 2 --micro-batches 4"),
+    Case("a form of schedule that does not exist", "motley schedule 1f1b --stages 2 --micro-batches 4 --to lower"),
+    Case("a benchmark that does not exist", "motley bench plan"),
     Case("a shell without completion", "motley completion fish"),
 ]
 CONFIGS = [
@@ -199,10 +205,12 @@ IMPORTS = [
          edit("sailor.json", lambda v: v["pipeline_list"][0].update(layers_per_stage=[[0, 1], [3]]))),
     Case("Sailor's plan without its tables", "motley import sailor data --plan sailor.json"),
 ]
+# The weights, and so their checksums, are those of a CPU's vector instructions.
+WEIGHTS = [r"(?<=checksum )\w+", r"(?<=says 3280 with )\w+"]
 CHECKPOINTS = [
     Case("no checkpoint to go on from", RESUME),
-    Case("one bit of a layer flipped", GO_ON, flip(STEP + "layer-002.safetensors", 400), trained=True),
-    Case("a layer cut off", GO_ON, cut(STEP + "layer-002.safetensors", 400), trained=True),
+    Case("one bit of a layer flipped", GO_ON, flip(STEP + "layer-002.safetensors", 400), trained=True, varies=WEIGHTS),
+    Case("a layer cut off", GO_ON, cut(STEP + "layer-002.safetensors", 400), trained=True, varies=WEIGHTS),
     Case("a layer's file removed", GO_ON, lambda folder: (folder / STEP / "layer-002.safetensors").unlink(),
          trained=True),
     Case("one bit of the manifest flipped", RESUME, flip(STEP + "manifest.json", 40), trained=True),

@@ -65,6 +65,22 @@ TEST(Abort, ReachesEveryRankWithItsRankAndReason) {
   });
 }
 
+TEST(Abort, TellsEveryRankWhetherTheInputWasWrong) {
+  for (const bool by_input : {true, false}) {
+    run_ranks(3, with_deadline(10), [&](Communicator& comm) {
+      const std::string failure = failure_of([&] {
+        if (comm.rank() == 1) {
+          by_input ? comm.abort(InputError("job.toml: steps: found 0")) : comm.abort(Fault("disk is full"));
+        }
+        comm.world().barrier("start");
+      });
+      EXPECT_EQ(failure,
+                by_input ? "rank 1 ended the run: job.toml: steps: found 0" : "rank 1 ended the run: disk is full");
+      EXPECT_EQ(comm.failure_state()->by_input(), by_input);
+    });
+  }
+}
+
 TEST(Exception, OfOneRankEndsTheOthers) {
   std::atomic<int> told{0};
   EXPECT_THROW(run_ranks(3, with_deadline(10),

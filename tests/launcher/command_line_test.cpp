@@ -42,6 +42,18 @@ TEST(CommandLine, ShowsAScheduleAsAPictureItsProblemsAndItsActions) {
   EXPECT_THAT(json.out, HasSubstr("[\"0F0\",\"0F1\",\"0B0\",\"0B1\"]"));
 }
 
+TEST(CommandLine, MakesAnInterleavedScheduleForFewerRanksThanStages) {
+  const Outcome made = motley_program("schedule interleaved-1f1b --stages 4 --ranks 2 --micro-batches 4");
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("2 ranks, 4 stages, 4 micro-batches"));
+  const Outcome without = motley_program("schedule interleaved-1f1b --stages 4 --micro-batches 4");
+  EXPECT_EQ(without.exit_code, 2);
+  EXPECT_THAT(without.err, HasSubstr("needs --ranks"));
+  const Outcome needless = motley_program("schedule 1f1b --stages 4 --ranks 2 --micro-batches 4");
+  EXPECT_EQ(needless.exit_code, 2);
+  EXPECT_THAT(needless.err, HasSubstr("--ranks: found 2, expected none for 1f1b"));
+}
+
 TEST(CommandLine, NearMissesAreTold) {
   const Outcome command = motley_program("trian configs/quickstart.toml");
   EXPECT_EQ(command.exit_code, 2);
@@ -49,6 +61,17 @@ TEST(CommandLine, NearMissesAreTold) {
   const Outcome option = motley_program("plan --profil x --batch 8");
   EXPECT_EQ(option.exit_code, 2);
   EXPECT_THAT(option.err, HasSubstr("did you mean --profile?"));
+  EXPECT_THAT(motley_program("completion bsh").err, HasSubstr("did you mean \"bash\"?"));
+  EXPECT_THAT(motley_program("schedule 1f1c --stages 2 --micro-batches 4").err, HasSubstr("did you mean \"1f1b\"?"));
+}
+
+TEST(CommandLine, TellsWhatKindOfNumberAnOptionTakes) {
+  const Outcome count = motley_program("plan --profile x --batch many");
+  EXPECT_EQ(count.exit_code, 2);
+  EXPECT_THAT(count.err, AllOf(HasSubstr("'many'"), HasSubstr("--batch"), HasSubstr("expected an integer")));
+  const Outcome time = motley_program("plan --profile x --batch 8 --time-limit soon");
+  EXPECT_EQ(time.exit_code, 2);
+  EXPECT_THAT(time.err, AllOf(HasSubstr("--time-limit"), HasSubstr("expected a number")));
 }
 
 TEST(CommandLine, WhatIsMissingIsNamed) {
@@ -147,7 +170,7 @@ TEST(CommandLine, CompletionOffersCommandsAndTheOptionsOfEach) {
   EXPECT_THAT(zsh.out, AllOf(StartsWith("#compdef motley"), HasSubstr("'--plan[plan.json]:value:_files'")));
   const Outcome other = motley_program("completion fish");
   EXPECT_EQ(other.exit_code, 2);
-  EXPECT_THAT(other.err, HasSubstr("found shell \"fish\", expected bash or zsh"));
+  EXPECT_THAT(other.err, HasSubstr("found shell \"fish\", expected one of bash, zsh"));
 }
 
 }  // namespace

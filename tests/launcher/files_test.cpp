@@ -170,7 +170,7 @@ TEST_F(Files, WhatAScheduleNeedsIsSaid) {
   EXPECT_THAT(motley_program("schedule 1f1b").err, HasSubstr("needs --stages and --micro-batches"));
   EXPECT_THAT(motley_program("schedule zigzag --stages 2 --micro-batches 2").err, HasSubstr("zigzag"));
   EXPECT_THAT(motley_program("schedule 1f1b --stages 2 --micro-batches 2 --to pytorch").err,
-              HasSubstr("found \"pytorch\", expected compute, lowered or training"));
+              HasSubstr("found \"pytorch\", expected one of compute, lowered, training"));
   EXPECT_THAT(motley_program("schedule 1f1b --stages 2 --micro-batches 2 --out x.csv").err,
               HasSubstr("--out needs --to"));
 }

@@ -197,9 +197,9 @@ TEST(Planners, AnswerInfeasibleWithDeviceLayersAndBytes) {
 
 TEST(Planners, AnUnknownNameIsAnsweredWithTheNearest) {
   const Profile profile = plain_profile(2, {0});
-  EXPECT_THAT(error_of("exakt", profile, batch(1)), HasSubstr("did you mean 'exact'"));
-  EXPECT_THAT(error_of("uniforn", profile, batch(1)), HasSubstr("did you mean 'uniform'"));
-  EXPECT_THAT(error_of("brute_force", profile, batch(1)), HasSubstr("did you mean 'brute-force'"));
+  EXPECT_THAT(error_of("exakt", profile, batch(1)), HasSubstr("did you mean \"exact\""));
+  EXPECT_THAT(error_of("uniforn", profile, batch(1)), HasSubstr("did you mean \"uniform\""));
+  EXPECT_THAT(error_of("brute_force", profile, batch(1)), HasSubstr("did you mean \"brute-force\""));
 }
 
 TEST(Planners, RefuseABatchThatNoSizeDivides) {

@@ -64,7 +64,7 @@ TEST(WhatIf, TransportsGoWithTheirDevices) {
 TEST(WhatIf, SaysWhatItDoesNotUnderstand) {
   const Profile profile = plain_profile(4, {0, 1});
   EXPECT_THAT(complaint(profile, "device 9 = x"), HasSubstr("no device 9 found, expected 0 to 1 or a name"));
-  EXPECT_THAT(complaint(profile, "device rnk0 unused"), HasSubstr("did you mean 'rank0'?"));
+  EXPECT_THAT(complaint(profile, "device rnk0 unused"), HasSubstr("did you mean \"rank0\"?"));
   EXPECT_THAT(complaint(profile, "device 0 = H900"), HasSubstr("type H900 found, expected one that was profiled: "));
   EXPECT_THAT(complaint(profile, "device 0 memory = -1GB"), HasSubstr("not understood"));
   EXPECT_THAT(complaint(profile, "device 0 price = free"), HasSubstr("found free, expected a number above 0"));

@@ -93,6 +93,9 @@ void Control::handle(Peer& peer) {
       endpoint_.failure_state()->note_lost(lost);
       break;
     }
+    case ControlKind::ByInput:
+      if (!endpoint_.failed()) endpoint_.failure_state()->note_input();
+      break;
     case ControlKind::Abort:
       endpoint_.fail(std::string(peer.body.begin(), peer.body.end()));
       break;
@@ -155,10 +158,12 @@ void Control::leave(bool for_all, std::function<void()> done) {
   answer_waiting();
 }
 
-void Control::tell_failure(const std::string& cause) {
+void Control::tell_failure(const std::string& cause, bool by_input) {
   const std::size_t length = std::min<std::size_t>(cause.size(), kLongestControlBody);
   for (const auto& peer : peers_) {
-    if (!peer->finished) write(*peer, ControlKind::Abort, cause.data(), length);
+    if (peer->finished) continue;
+    if (by_input) write(*peer, ControlKind::ByInput, nullptr, 0);
+    write(*peer, ControlKind::Abort, cause.data(), length);
   }
   answer_waiting();
 }

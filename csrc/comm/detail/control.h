@@ -32,7 +32,7 @@ class Control {
   /// Says goodbye; calls `done` once everyone has seen it (`for_all`: has said goodbye too), or the run has failed.
   void leave(bool for_all, std::function<void()> done);
   /// Tells the others why the run ends. The first call counts.
-  void tell_failure(const std::string& cause);
+  void tell_failure(const std::string& cause, bool by_input);
   /// Calls `done` once nothing is left to write.
   void flush(std::function<void()> done);
   void close();

@@ -183,9 +183,10 @@ void Endpoint::close(bool for_all, bool unwinding) {
   held_.reset();
 }
 
-void Endpoint::abort(const std::string& reason) {
+void Endpoint::abort(const std::string& reason, bool by_input) {
   std::promise<void> done;
-  post([this, &done, cause = fmt::format("rank {} ended the run: {}", rank_, reason)] {
+  post([this, &done, by_input, cause = fmt::format("rank {} ended the run: {}", rank_, reason)] {
+    if (by_input && !failed()) failure_->note_input();
     fail(cause);
     done.set_value();
   });
@@ -214,7 +215,7 @@ void Endpoint::stop_links(const std::string& reason) {
 void Endpoint::fail(const std::string& cause) {
   if (!failure_->set(cause)) return;
   stop_links(cause);
-  if (control_) control_->tell_failure(cause);
+  if (control_) control_->tell_failure(cause, failure_->by_input());
 }
 
 void Endpoint::peer_finished(int peer) {

@@ -77,8 +77,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void post(Function&& function) {
     boost::asio::post(io_, std::forward<Function>(function));
   }
-  /// Returns when the run has failed here and no buffer is touched any more.
-  void abort(const std::string& reason);
+  /// Returns when the run has failed here and no buffer is touched any more. `by_input`: the user's mistake ends it.
+  void abort(const std::string& reason, bool by_input = false);
   /// The same in haste, from a thread that is about to end the process: returns when the others were told, or after
   /// `patience`.
   void abort_within(Seconds patience, const std::string& reason);

@@ -43,7 +43,14 @@ static_assert(sizeof(Hello) == 48);
 constexpr std::uint8_t kWelcome = 0x57;
 
 /// Frames of the control connection: this, then `length` bytes.
-enum class ControlKind : std::uint32_t { Heartbeat = 1, Abort = 2, Goodbye = 3, GoodbyeSeen = 4, Lost = 5 };
+enum class ControlKind : std::uint32_t {
+  Heartbeat = 1,
+  Abort = 2,
+  Goodbye = 3,
+  GoodbyeSeen = 4,
+  Lost = 5,
+  ByInput = 6
+};
 
 struct ControlHeader {
   ControlKind kind = ControlKind::Heartbeat;

@@ -278,9 +278,9 @@ TEST(WholeSpaceOptions, AreRefusedByName) {
   };
   using testing::HasSubstr;
   EXPECT_EQ(refused([](SearchOptions& o) { o.allow = {"replicas", "int8", "zero-bubble"}; }), "");
-  EXPECT_THAT(refused([](SearchOptions& o) { o.allow = {"replica"}; }), HasSubstr("allow: 'replica' found"));
-  EXPECT_THAT(refused([](SearchOptions& o) { o.allow = {"listed"}; }), HasSubstr("allow: 'listed' found"));
-  EXPECT_THAT(refused([](SearchOptions& o) { o.schedules = {"listed"}; }), HasSubstr("schedules: 'listed' found"));
+  EXPECT_THAT(refused([](SearchOptions& o) { o.allow = {"replica"}; }), HasSubstr("allow: found \"replica\""));
+  EXPECT_THAT(refused([](SearchOptions& o) { o.allow = {"listed"}; }), HasSubstr("allow: found \"listed\""));
+  EXPECT_THAT(refused([](SearchOptions& o) { o.schedules = {"listed"}; }), HasSubstr("schedules: found \"listed\""));
   EXPECT_THAT(refused([](SearchOptions& o) { o.max_rounds = 1; }), HasSubstr("max_rounds: 1 found"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.objective = Objective::Cost; }), HasSubstr("usd_per_hour"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.global_batch = std::int64_t{1} << 62; }),

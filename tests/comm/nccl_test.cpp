@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <thread>
@@ -171,6 +172,33 @@ TEST_P(Transports, AReceiveWaitsForTheComputingBeforeItAndTheComputingAfterItFor
       rank.compute().call([](void* memory) { held = holds(*static_cast<CudaMemory*>(memory), 9); }, data.data());
       rank.settle();
       EXPECT_TRUE(held);
+    }
+    communicator.world().barrier("end");
+  });
+  expect_nothing_left();
+}
+
+TEST(StagedEdges, AMessageThatWasPostedArrivesThoughTheFabricIsGone) {
+  play("");
+  constexpr std::size_t kMoreThanSocketsHold = 32'000'000;
+  run_ranks(2, with_deadline(20), [&](Communicator& communicator) {
+    Rank rank(communicator, ring(2, "host"));
+    std::vector<CudaMemory> message;
+    message.push_back(rank.memory(kMoreThanSocketsHold));
+    std::vector<Work> works;
+    if (communicator.rank() == 0) {
+      fill(message.back(), 5);
+      rank.send(1, message, works);
+      works.clear();
+      rank.end();
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      rank.receive(0, message, works);
+      works.back().wait();
+      rank.settle();
+      EXPECT_TRUE(holds(message.back(), 5));
+      works.clear();
+      rank.end();
     }
     communicator.world().barrier("end");
   });

@@ -44,6 +44,16 @@ bool StagedTransfer::bring_in() {
   return true;
 }
 
+void StagedTransfer::end_posted() {
+  for (Work& work : works_) {
+    try {
+      work.wait();
+    } catch (const CommError&) {
+      return;  // the run is over
+    }
+  }
+}
+
 void StagedTransfer::wait() {
   if (!sends_ && !issued_) {
     for (Work& work : works_) work.wait();
@@ -64,8 +74,10 @@ StagedEdge::StagedEdge(DeviceOrder& order, int peer, bool sends)
     : order_(order), peer_(peer), sends_(sends), stream_(order.compute.device()) {}
 
 StagedEdge::~StagedEdge() {
-  // A callback must find its transfer.
+  // A callback must find its transfer, and a message its bytes.
   (void)stream_.device().api().cudaStreamSynchronize(stream_.handle());
+  if (!sends_) return;
+  for (const std::shared_ptr<StagedTransfer>& transfer : pool_.under_way()) transfer->end_posted();
 }
 
 std::shared_ptr<StagedTransfer> StagedEdge::next(std::string_view label, std::span<const std::size_t> sizes) {

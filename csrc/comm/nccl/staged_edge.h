@@ -30,6 +30,8 @@ class StagedTransfer final : public DeviceTransfer {
   void reserve(std::span<const std::size_t> sizes);
   /// Puts what has arrived into the stream; false while it has not.
   bool bring_in();
+  /// Of a send whose stream is done: returns when nothing reads the pinned memory any more.
+  void end_posted();
 
   std::optional<CudaMemory> pinned_;
   std::vector<Part> parts_;
@@ -45,7 +47,7 @@ class StagedTransfer final : public DeviceTransfer {
 class StagedEdge final : public FabricEdge, public Watched {
  public:
   StagedEdge(DeviceOrder& order, int peer, bool sends);
-  /// Waits for the stream, which waits for nothing but the computing before it.
+  /// Waits for the stream, which waits for nothing but the computing before it, and for messages that were posted.
   ~StagedEdge() override;
 
   void send(std::span<const std::span<const std::byte>> parts, std::string_view label,

@@ -60,7 +60,8 @@ struct DeviceKernels {
   MOTLEY_KERNEL_SCRATCHES(MOTLEY_KERNEL_MEMBER)
 #undef MOTLEY_KERNEL_MEMBER
 
-  std::string library;  ///< the file that was loaded
+  const char* (*error_text)(int error) = nullptr;  ///< CUDA's words for what a launch returned
+  std::string library;                             ///< the file that was loaded
 };
 
 /// Where kernels are launched: a table, and a stream of the device that its tensors are on. Empty: nowhere.

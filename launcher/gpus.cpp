@@ -89,8 +89,8 @@ GpuSupport find_gpus(const Config& config) {
     support.no_nccl = fault.what();
   }
   try {
-    support.kernels =
-        load_device_kernels(support.cuda->is_fake ? support.cuda->library : environment("MOTLEY_KERNELS_LIBRARY"));
+    const CudaApi& cuda = *support.cuda;
+    support.kernels = load_device_kernels(cuda, cuda.is_fake ? cuda.library : environment("MOTLEY_KERNELS_LIBRARY"));
   } catch (const Fault& fault) {
     support.no_kernels = fault.what();
   }

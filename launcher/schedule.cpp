@@ -10,6 +10,7 @@
 #include "motley/base/nearest.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/show.h"
+#include "motley/plan/plan.h"
 #include "motley/schedule/generators.h"
 #include "motley/schedule/lowering.h"
 
@@ -37,7 +38,8 @@ Schedule schedule_from(const std::string& source, int stages, int ranks, int mic
     throw InputError::of("motley schedule: --ranks: found {}, expected none for {}: stage s is on rank s", ranks,
                          source);
   }
-  const std::vector<std::string> known{"1f1b", "gpipe", "zero-bubble", std::string(kInterleaved)};
+  std::vector<std::string> known(schedule_names().begin(), schedule_names().end());
+  std::erase(known, "listed");
   if (std::ranges::find(known, source) == known.end()) {
     throw InputError::of("motley schedule: found \"{}\", expected a file named *.csv or {}", source,
                          one_of(source, known));

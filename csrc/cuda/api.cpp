@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "motley/base/error.h"
+#include "motley/cuda/symbol.h"
 
 namespace motley {
 namespace {
@@ -22,24 +23,16 @@ void* open(const std::string& library, std::string& name) {
   throw Fault::of("no CUDA: {} could not be loaded", names.front());
 }
 
-template <typename Function>
-void find(void* handle, const std::string& library, const char* symbol, Function*& function) {
-  function = reinterpret_cast<Function*>(dlsym(handle, symbol));
-  if (function == nullptr) {
-    throw Fault::of("no CUDA: {} has no {}", library, symbol);
-  }
-}
-
 }  // namespace
 
 CudaApi load_cuda(const std::string& library) {
   CudaApi api;
   // Never closed: a runtime keeps threads of its own.
   void* const handle = open(library, api.library);
-#define MOTLEY_CUDA_FIND(name, parameters) find(handle, api.library, #name, api.name);
+#define MOTLEY_CUDA_FIND(name, parameters) find_symbol(handle, "CUDA", api.library, #name, api.name);
   MOTLEY_CUDA_CALLS(MOTLEY_CUDA_FIND)
 #undef MOTLEY_CUDA_FIND
-  find(handle, api.library, "cudaGetErrorString", api.cudaGetErrorString);
+  find_symbol(handle, "CUDA", api.library, "cudaGetErrorString", api.cudaGetErrorString);
   api.is_fake = dlsym(handle, "motleyFakeCuda") != nullptr;
   return api;
 }

@@ -58,26 +58,28 @@ class Pair {
   double round_trip(int from, int to, std::int64_t bytes, int repeats) {
     Buffer data(options_, static_cast<std::size_t>(bytes));
     Buffer answer(options_, 1);
-    std::vector<double> times;
-    for (int i = 0; i < repeats + 1; ++i) {
-      const Seconds start = communicator_.now();
-      std::vector<Work> works;
-      if (communicator_.rank() == from) {
-        receive(to, answer, "link answer", works);
-        send(to, data, "link probe", works);
-        for (auto work = works.rbegin(); work != works.rend(); ++work) work->wait();
-      } else {
-        receive(from, data, "link probe", works);
-        works.back().wait();
-        send(from, answer, "link answer", works);
-        works.back().wait();
+    return abort_on_throw(communicator_, [&] {
+      std::vector<double> times;
+      for (int i = 0; i < repeats + 1; ++i) {
+        const Seconds start = communicator_.now();
+        std::vector<Work> works;
+        if (communicator_.rank() == from) {
+          receive(to, answer, "link answer", works);
+          send(to, data, "link probe", works);
+          for (auto work = works.rbegin(); work != works.rend(); ++work) work->wait();
+        } else {
+          receive(from, data, "link probe", works);
+          works.back().wait();
+          send(from, answer, "link answer", works);
+          works.back().wait();
+        }
+        fabric_->settle("link probe", {});
+        if (i > 0) {
+          times.push_back((communicator_.now() - start).value);
+        }
       }
-      fabric_->settle("link probe", {});
-      if (i > 0) {
-        times.push_back((communicator_.now() - start).value);
-      }
-    }
-    return spread_of(times).median;
+      return spread_of(times).median;
+    });
   }
 
  private:
@@ -167,7 +169,7 @@ MeasuredLinks measure_links(Communicator& communicator, const LinkOptions& optio
           ++of_b;
         }
         if (communicator.rank() == a || communicator.rank() == b) {
-          abort_on_throw(communicator, [&] { measure_pair(communicator, options, a, b, way, fresh, repeats, mine); });
+          measure_pair(communicator, options, a, b, way, fresh, repeats, mine);
         }
         communicator.world().barrier("link probe");
       }
@@ -209,15 +211,14 @@ std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const Link
   std::vector<double> mine(groups.size() * kSizes.size(), 0.0);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     if (std::find(groups[g].begin(), groups[g].end(), communicator.rank()) != groups[g].end()) {
-      abort_on_throw(communicator, [&] {
-        const std::string way = options.group_way ? options.group_way(groups[g]) : "host";
-        const std::unique_ptr<Fabric> fabric = fabric_of(communicator, options, {}, {{groups[g], way}});
-        const std::unique_ptr<Reduction> reduction = fabric->reduction(groups[g]);
-        const std::unique_ptr<Group> group = communicator.group(groups[g]);
-        for (std::size_t size = 0; size < kSizes.size(); ++size) {
-          Buffer values(options, static_cast<std::size_t>(kSizes[size]));
-          const std::span floats(reinterpret_cast<float*>(values.bytes().data()),
-                                 values.bytes().size() / sizeof(float));
+      const std::string way = options.group_way ? options.group_way(groups[g]) : "host";
+      const std::unique_ptr<Fabric> fabric = fabric_of(communicator, options, {}, {{groups[g], way}});
+      const std::unique_ptr<Reduction> reduction = fabric->reduction(groups[g]);
+      const std::unique_ptr<Group> group = communicator.group(groups[g]);
+      for (std::size_t size = 0; size < kSizes.size(); ++size) {
+        Buffer values(options, static_cast<std::size_t>(kSizes[size]));
+        const std::span floats(reinterpret_cast<float*>(values.bytes().data()), values.bytes().size() / sizeof(float));
+        mine[g * kSizes.size() + size] = abort_on_throw(communicator, [&] {
           std::vector<double> times;
           for (int i = 0; i < repeats + 1; ++i) {
             group->barrier("all-reduce probe");
@@ -228,9 +229,9 @@ std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const Link
               times.push_back((communicator.now() - start).value);
             }
           }
-          mine[g * kSizes.size() + size] = spread_of(times).median;
-        }
-      });
+          return spread_of(times).median;
+        });
+      }
     }
     communicator.world().barrier("all-reduce probe");
   }

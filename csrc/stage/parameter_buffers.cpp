@@ -91,6 +91,7 @@ void ParameterBuffers::start_norms() {
   norms_started_ = true;
   if (queue_) {
     expect_launched(
+        *queue_.kernels,
         queue_.kernels->squared_norms(gradients_.const_data_ptr(), kernels::Element::Float32,
                                       static_cast<const std::size_t*>(begins_there_.const_data_ptr()), rooms_.size(),
                                       static_cast<std::size_t>(largest_), norm_scratch_.mutable_data_ptr<double>(),
@@ -149,7 +150,8 @@ void ParameterBuffers::update(const OptimizerOptions& options, std::int64_t step
 }
 
 void ParameterBuffers::launch_adamw(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
-  expect_launched(queue_.kernels->adamw(adamw_buffers(), static_cast<std::size_t>(parameters_.numel()),
+  expect_launched(*queue_.kernels,
+                  queue_.kernels->adamw(adamw_buffers(), static_cast<std::size_t>(parameters_.numel()),
                                         static_cast<const kernels::DecayRun*>(runs_there_.const_data_ptr()),
                                         decay_runs_.size(), adamw_step(options, step, clip_scale), queue_.stream),
                   "adamw");

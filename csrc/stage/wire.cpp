@@ -54,12 +54,13 @@ at::Tensor encode(Wire wire, const at::Tensor& tensor, bool stochastic, std::uin
   void* const codes = encoded.mutable_data_ptr();
   const Rounding rounding = stochastic ? Rounding::Stochastic : Rounding::Nearest;
   if (wire == Wire::Int8) {
-    queue ? expect_launched(queue.kernels->encode(values, Element::Float32, count, rounding, key, codes, queue.stream),
+    queue ? expect_launched(*queue.kernels,
+                            queue.kernels->encode(values, Element::Float32, count, rounding, key, codes, queue.stream),
                             "encode")
           : kernels::encode_on_cpu(values, Element::Float32, count, rounding, key, codes);
   } else {
     auto* const rounded = static_cast<std::uint16_t*>(codes);
-    queue ? expect_launched(queue.kernels->narrow(values, count, rounded, queue.stream), "narrow")
+    queue ? expect_launched(*queue.kernels, queue.kernels->narrow(values, count, rounded, queue.stream), "narrow")
           : kernels::narrow_on_cpu(values, count, rounded);
   }
   return encoded;
@@ -75,11 +76,12 @@ void decode(Wire wire, const at::Tensor& encoded, const at::Tensor& tensor, kern
   auto* const values = tensor.mutable_data_ptr<float>();
   const void* const codes = encoded.const_data_ptr();
   if (wire == Wire::Int8) {
-    queue ? expect_launched(queue.kernels->decode(codes, count, Element::Float32, values, queue.stream), "decode")
+    queue ? expect_launched(*queue.kernels, queue.kernels->decode(codes, count, Element::Float32, values, queue.stream),
+                            "decode")
           : kernels::decode_on_cpu(codes, count, Element::Float32, values);
   } else {
     const auto* const rounded = static_cast<const std::uint16_t*>(codes);
-    queue ? expect_launched(queue.kernels->widen(rounded, count, values, queue.stream), "widen")
+    queue ? expect_launched(*queue.kernels, queue.kernels->widen(rounded, count, values, queue.stream), "widen")
           : kernels::widen_on_cpu(rounded, count, values);
   }
 }

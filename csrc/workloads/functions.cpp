@@ -194,6 +194,7 @@ struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresA
     const auto scratch_size = device.kernels->router_loss_scratch(static_cast<std::size_t>(x.size(0)));
     const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, doubles);
     expect_launched(
+        *device.kernels,
         device.kernels->router_score(router_input(x, weight, bias, labels), scratch.mutable_data_ptr<double>(),
                                      sum.mutable_data_ptr<double>(), scores.mutable_data_ptr<float>(),
                                      by_score.mutable_data_ptr<float>(), by_x.mutable_data_ptr<float>(), device.stream),
@@ -215,6 +216,7 @@ struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresA
       const auto scratch_size = device.kernels->router_gradient_scratch(input);
       const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, saved[0].options());
       expect_launched(
+          *device.kernels,
           device.kernels->router_model_gradient(input, saved[4].const_data_ptr<float>(), scale.const_data_ptr<float>(),
                                                 scratch.mutable_data_ptr<float>(), weight_sum.mutable_data_ptr<float>(),
                                                 bias_sum.mutable_data_ptr<float>(), device.stream),

@@ -11,7 +11,7 @@ namespace {
 
 std::string fault_of(const std::string& library) {
   try {
-    (void)load_device_kernels(library);
+    (void)load_device_kernels(fakes::cuda(), library);
   } catch (const Fault& fault) {
     return fault.what();
   }
@@ -30,12 +30,12 @@ TEST(DeviceKernels, ALibraryOfAnotherInterfaceIsRefused) {
             fmt::format("no kernels for GPUs: {} has interface 0, expected {}: build it anew", MOTLEY_FAKE_GPU,
                         kernels::kDeviceKernelsInterface));
   fakes::control().play("");
-  EXPECT_EQ(load_device_kernels(MOTLEY_FAKE_GPU).library, MOTLEY_FAKE_GPU);
+  EXPECT_EQ(load_device_kernels(fakes::cuda(), MOTLEY_FAKE_GPU).library, MOTLEY_FAKE_GPU);
 }
 
 #ifdef MOTLEY_DEVICE_KERNELS_LIBRARY
 TEST(DeviceKernels, WhatNvccMadeIsLoadedWithoutAGpuAndWithoutACudaLibrary) {
-  const kernels::DeviceKernels table = load_device_kernels(MOTLEY_DEVICE_KERNELS_LIBRARY);
+  const kernels::DeviceKernels table = load_device_kernels(fakes::cuda(), MOTLEY_DEVICE_KERNELS_LIBRARY);
   EXPECT_NE(table.adamw, nullptr);
   EXPECT_EQ(table.norm_scratch(3, 4097), 6U);
   // Nothing to do is no launch, so this needs no GPU.

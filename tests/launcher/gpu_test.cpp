@@ -300,7 +300,7 @@ TEST_F(Gpus, FailuresEndTheRunOnEveryRankInOneLine) {
   for (const auto& [script, said] :
        {std::pair<std::string, std::string>("rank1:nccl.async@4=6", "rank 1 ended the run: NCCL, edge from rank "),
         {"rank1:memory=2", "out of memory on cuda:1: asked for 4 bytes"},
-        {"rank1:sticky@60=700", "(CUDA error 700)"},
+        {"rank1:sticky@60=700", "an illegal memory access was encountered (CUDA error 700)"},
         {"rank1:nccl.init_hang", "connecting took more than 5.0 s"},
         {"rank0:nccl.lose@5", "waited 5.0 s for 1RECV_F"}}) {
     const Outcome outcome = on_gpus("devices=2;" + script, train());

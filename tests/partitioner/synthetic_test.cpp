@@ -33,7 +33,7 @@ TEST(Synthetic, IsAValidProfileThatDependsOnTheSeedAlone) {
 }
 
 TEST(Synthetic, MemoryBindsOnAQuarterOfTheDevices) {
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     const Profile profile = synthetic_profile({192, 128, 4, 16, seed});
     const Plan plan = found(find_plan("parametric", profile, synthetic_options())).plan;
     EXPECT_GE(memory_bound_share(plan, profile), 0.25) << "seed " << seed;

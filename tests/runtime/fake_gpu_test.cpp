@@ -43,7 +43,7 @@ std::string mixed(int from, int to) {
 /// A rank's fake device, with kernels or without.
 struct Gpu {
   explicit Gpu(int rank, bool with_kernels = true)
-      : kernels(load_device_kernels(MOTLEY_FAKE_GPU)),
+      : kernels(load_device_kernels(fakes::cuda(), MOTLEY_FAKE_GPU)),
         cuda(fakes::cuda(), rank),
         device(cuda_device(cuda, Bytes{1 << 30}, std::nullopt, with_kernels ? &kernels : nullptr)),
         nccl(fakes::nccl()) {}
@@ -364,14 +364,15 @@ TEST(FakeGpuFailure, APeerThatNeverConnectsEndsTrainingBeforeItBegins) {
 TEST(FakeGpuFailure, ABrokenDeviceEndsTraining) {
   const Failed failed = failures_under("device1:sticky@60=700", 5.0);
   // Met by whichever comes first: a call of the runtime or the launch of a kernel.
-  EXPECT_THAT(failed.said[1], HasSubstr("(CUDA error 700)"));
+  EXPECT_THAT(failed.said[1], HasSubstr("an illegal memory access was encountered (CUDA error 700)"));
   EXPECT_EQ(failed.said[0], "rank 1 ended the run: " + failed.said[1]);
   EXPECT_LT(failed.seconds, 6.0);
 }
 
 TEST(FakeGpuFailure, AKernelThatCannotBeLaunchedEndsTraining) {
   const Failed failed = failures_under("device1:kernel.adamw@1=700", 5.0);
-  EXPECT_EQ(failed.said[1], "kernel adamw: could not be launched (CUDA error 700)");
+  EXPECT_EQ(failed.said[1],
+            "kernel adamw: could not be launched: an illegal memory access was encountered (CUDA error 700)");
   EXPECT_EQ(failed.said[0], "rank 1 ended the run: " + failed.said[1]);
   EXPECT_LT(failed.seconds, 6.0);
   expect_nothing_left();

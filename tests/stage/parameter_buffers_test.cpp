@@ -157,7 +157,8 @@ TEST(ParameterBuffers, ALaunchThatFailsNamesItsKernel) {
     buffers.update(options, 0, 1.0);
     FAIL() << "no fault";
   } catch (const Fault& fault) {
-    EXPECT_THAT(fault.what(), HasSubstr("kernel adamw: could not be launched (CUDA error 700)"));
+    EXPECT_THAT(fault.what(),
+                HasSubstr("kernel adamw: could not be launched: an error of the emulator (CUDA error 700)"));
   }
 }
 

@@ -3,19 +3,12 @@
 #include <dlfcn.h>
 
 #include "motley/base/error.h"
+#include "motley/cuda/symbol.h"
 
 namespace motley {
 namespace {
 
 constexpr int kOldest = 21700;
-
-template <typename Function>
-void find(void* handle, const std::string& library, const char* symbol, Function*& function) {
-  function = reinterpret_cast<Function*>(dlsym(handle, symbol));
-  if (function == nullptr) {
-    throw Fault::of("no NCCL: {} has no {}", library, symbol);
-  }
-}
 
 }  // namespace
 
@@ -30,11 +23,11 @@ NcclApi load_nccl(const std::string& library) {
   if (handle == nullptr) {
     throw Fault::of("no NCCL: {} could not be loaded", api.library);
   }
-#define MOTLEY_NCCL_FIND(name, parameters) find(handle, api.library, #name, api.name);
+#define MOTLEY_NCCL_FIND(name, parameters) find_symbol(handle, "NCCL", api.library, #name, api.name);
   MOTLEY_NCCL_CALLS(MOTLEY_NCCL_FIND)
 #undef MOTLEY_NCCL_FIND
-  find(handle, api.library, "ncclGetErrorString", api.ncclGetErrorString);
-  find(handle, api.library, "ncclGetLastError", api.ncclGetLastError);
+  find_symbol(handle, "NCCL", api.library, "ncclGetErrorString", api.ncclGetErrorString);
+  find_symbol(handle, "NCCL", api.library, "ncclGetLastError", api.ncclGetLastError);
   if (api.ncclGetVersion(&api.version) != kNcclSuccess || api.version < kOldest) {
     throw Fault::of("no NCCL: {} is version {}, expected at least {}", api.library, nccl_version_text(api.version),
                     nccl_version_text(kOldest));

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 
 #include "motley/base/error.h"
 #include "motley/base/log.h"
@@ -48,7 +50,12 @@ void print_help() {
 std::string kind_of(const std::string& name, const po::options_description& options) {
   const po::option_description& option = options.find(name.substr(name.find_first_not_of('-')), false);
   const auto* typed = dynamic_cast<const po::typed_value_base*>(option.semantic().get());
-  return typed != nullptr && typed->value_type() == typeid(double) ? "a number" : "an integer";
+  if (typed != nullptr && typed->value_type() == typeid(double)) {
+    return "a number";
+  }
+  const bool narrow = typed != nullptr && typed->value_type() == typeid(int);
+  return fmt::format("an integer up to {}",
+                     narrow ? std::numeric_limits<int>::max() : std::numeric_limits<std::int64_t>::max());
 }
 
 }  // namespace

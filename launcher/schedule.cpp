@@ -10,6 +10,7 @@
 #include "motley/base/nearest.h"
 #include "motley/launcher/options.h"
 #include "motley/launcher/show.h"
+#include "motley/plan/limits.h"
 #include "motley/plan/plan.h"
 #include "motley/schedule/generators.h"
 #include "motley/schedule/lowering.h"
@@ -27,6 +28,10 @@ Schedule schedule_from(const std::string& source, int stages, int ranks, int mic
   if (stages < 1 || micro_batches < 1) {
     throw InputError::of(
         "motley schedule: {} needs --stages and --micro-batches, both at least 1 (a file is named *.csv)", source);
+  }
+  if (stages > kMostSamples / micro_batches) {
+    throw InputError::of("motley schedule: found {} stages of {} micro-batches, expected at most {} forwards in all",
+                         stages, micro_batches, kMostSamples);
   }
   if (source == kInterleaved) {
     if (ranks < 1) {

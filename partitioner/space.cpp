@@ -8,6 +8,7 @@
 #include "motley/base/error.h"
 #include "motley/base/nearest.h"
 #include "motley/plan/features.h"
+#include "motley/plan/limits.h"
 
 namespace motley {
 namespace {

@@ -31,9 +31,6 @@ inline constexpr int kMostExtraWarmUp = 2;
 /// Ways to fill one stage beyond which replicas are not searched but refused.
 inline constexpr std::int64_t kMostCrews = 200'000;
 
-/// Samples of an iteration beyond which a batch is refused: its micro-batches are simulated one by one.
-inline constexpr std::int64_t kMostSamples = 1 << 24;
-
 /// Throws InputError for a batch or limit that makes no sense, and for a schedule or feature that the space does not
 /// have.
 void check_options(const SearchOptions& options);

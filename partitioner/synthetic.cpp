@@ -27,7 +27,9 @@ constexpr double kCrowdedShare = 0.36;   // of all devices
 constexpr double kDeeper = 1.1;          // warm-up against place, for what links take
 constexpr double kMessages = 60e6;       // bytes posted ahead and on their way
 constexpr double kTooSmallShare = 0.1;   // of the devices that a plan would use
-constexpr double kNever = 1e30;          // ms
+constexpr int kMostLayers = 100'000;
+constexpr int kMostDevices = 4096;  // each pair of which has a curve of its own
+constexpr double kNever = 1e30;     // ms
 
 /// Milliseconds of a pass, by micro-batch size.
 struct Passes {
@@ -320,6 +322,10 @@ Profile synthetic_profile(const SyntheticSize& size) {
         "synthetic profile: {} layers, {} devices, {} types, {} hosts found, at least 3 layers and one of each "
         "expected",
         size.layers, size.devices, size.types, size.hosts);
+  }
+  if (size.layers > kMostLayers || size.devices > kMostDevices) {
+    throw InputError::of("synthetic profile: {} layers and {} devices found, at most {} and {} expected", size.layers,
+                         size.devices, kMostLayers, kMostDevices);
   }
   if (size.types > size.hosts || size.hosts > size.devices) {
     throw InputError::of("synthetic profile: {} types, {} hosts, {} devices found, types <= hosts <= devices expected",

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "motley/base/nearest.h"
+#include "motley/plan/limits.h"
 
 namespace motley {
 namespace {
@@ -116,6 +117,9 @@ bool JsonField::boolean() const {
 Seconds JsonField::seconds() const {
   if (!value_.is_number() || number() < 0.0) {
     fail("seconds, finite and not negative");
+  }
+  if (number() > kMostSeconds) {
+    fail(fmt::format("at most {:g} s", kMostSeconds));
   }
   return {number()};
 }

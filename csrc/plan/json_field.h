@@ -29,7 +29,7 @@ class JsonField {
   [[nodiscard]] std::int64_t integer() const;
   [[nodiscard]] double number() const;  ///< finite
   [[nodiscard]] bool boolean() const;
-  [[nodiscard]] Seconds seconds() const;  ///< finite and not negative
+  [[nodiscard]] Seconds seconds() const;  ///< from 0 to kMostSeconds
   [[nodiscard]] Bytes bytes() const;      ///< not negative
 
   [[noreturn]] void fail(const std::string& expected) const;

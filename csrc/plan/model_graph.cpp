@@ -1,13 +1,13 @@
 #include "motley/plan/model_graph.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "motley/base/error.h"
 #include "motley/base/file.h"
 #include "motley/plan/json_field.h"
+#include "motley/plan/limits.h"
 
 namespace motley {
 namespace {
@@ -16,15 +16,43 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-void check_time(Seconds time, const std::string& where) {
-  if (!std::isfinite(time.value) || time.value < 0.0) {
-    throw InputError::of("{}: found {} s, expected a time that is finite and not negative", where, time.value);
+/// That every node is reached from the first one over edges, in either direction, and over groups.
+void check_connected(const ModelGraph& graph, const std::string& source) {
+  std::vector<std::vector<std::size_t>> near(graph.nodes.size());
+  const auto join = [&](std::size_t a, std::size_t b) {
+    near[a].push_back(b);
+    near[b].push_back(a);
+  };
+  for (const ModelGraph::Edge& edge : graph.edges) {
+    join(static_cast<std::size_t>(edge.from), static_cast<std::size_t>(edge.to));
   }
-}
-
-void check_bytes(Bytes bytes, const std::string& where) {
-  if (bytes.value < 0) {
-    throw InputError::of("{}: found {} bytes, expected none or more", where, bytes.value);
+  std::vector<std::size_t> first_of(graph.nodes.size(), graph.nodes.size());
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    std::size_t& first = first_of[static_cast<std::size_t>(graph.nodes[i].group)];
+    if (first < graph.nodes.size()) {
+      join(first, i);
+    } else {
+      first = i;
+    }
+  }
+  std::vector<bool> reached(graph.nodes.size(), false);
+  std::vector<std::size_t> open{0};
+  reached[0] = true;
+  while (!open.empty()) {
+    const std::size_t node = open.back();
+    open.pop_back();
+    for (const std::size_t next : near[node]) {
+      if (!reached[next]) {
+        reached[next] = true;
+        open.push_back(next);
+      }
+    }
+  }
+  const auto apart = std::find(reached.begin(), reached.end(), false);
+  if (apart != reached.end()) {
+    const auto node = static_cast<std::size_t>(apart - reached.begin());
+    throw InputError::of("{}: edges: found nothing that joins {} to {}, expected a graph of one piece", source,
+                         graph.nodes[0].name, graph.nodes[node].name);
   }
 }
 
@@ -88,6 +116,8 @@ void validate(const ModelGraph& graph, const std::string& source) {
   }
   const int groups = graph.group_count();
   std::vector<bool> used(static_cast<std::size_t>(std::max(groups, 0)), false);
+  ByteSum sum(source, "nodes");
+  bool takes_time = false;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const ModelGraph::Node& node = graph.nodes[i];
     const std::string where = fmt::format("{}: nodes[{}]", source, i);
@@ -97,9 +127,13 @@ void validate(const ModelGraph& graph, const std::string& source) {
     used[static_cast<std::size_t>(node.group)] = true;
     check_time(node.compute, where + ".compute_s");
     check_time(node.host_compute, where + ".host_compute_s");
-    check_bytes(node.memory, where + ".memory_bytes");
-    check_bytes(node.parameters, where + ".parameter_bytes");
-    check_bytes(node.output, where + ".output_bytes");
+    for (const Bytes bytes : {node.memory, node.parameters, node.output}) {
+      sum.add(bytes, fmt::format("nodes[{}]", i));
+    }
+    takes_time = takes_time || node.compute.value > 0.0;
+  }
+  if (!takes_time) {
+    throw InputError::of("{}: nodes: found 0 s for each of them, expected one that takes time", source);
   }
   for (int group = 0; group < groups; ++group) {
     if (!used[static_cast<std::size_t>(group)]) {
@@ -117,6 +151,7 @@ void validate(const ModelGraph& graph, const std::string& source) {
     }
     check_time(edge.transfer, where + ".transfer_s");
   }
+  check_connected(graph, source);
   if (graph.devices &&
       (graph.devices->accelerators < 1 || graph.devices->hosts < 0 || graph.devices->memory.value < 0)) {
     throw InputError::of(

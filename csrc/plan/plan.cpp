@@ -8,6 +8,7 @@
 
 #include "motley/base/error.h"
 #include "motley/base/nearest.h"
+#include "motley/plan/limits.h"
 
 namespace motley {
 namespace {
@@ -67,6 +68,10 @@ void validate(const Plan& plan, int layers, int devices, const std::string& sour
   }
   if (plan.micro_batches < 1) {
     throw InputError::of("{}: micro_batches: found {}, expected at least 1", source, plan.micro_batches);
+  }
+  if (plan.micro_batch_size > kMostSamples / plan.micro_batches) {
+    throw InputError::of("{}: micro_batches: found {} of {} samples, expected at most {} samples an iteration", source,
+                         plan.micro_batches, plan.micro_batch_size, kMostSamples);
   }
   if (plan.stages.empty()) {
     throw InputError::of("{}: stages: found none, expected at least one", source);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include "motley/base/error.h"
@@ -43,16 +44,27 @@ ModelGraph random_graph(std::mt19937& random) {
                              Seconds{0.01 + uniform(0.3)}, bytes(), bytes(), bytes()});
     }
   }
+  std::vector<std::size_t> piece(order.size());  // by place in the order
+  std::iota(piece.begin(), piece.end(), 0U);
+  const auto join = [&](std::size_t i, std::size_t j) {
+    graph.edges.push_back({order[i], order[j], Seconds{uniform(0.03)}});
+    const int from = backward[static_cast<std::size_t>(order[j])];
+    const int to = backward[static_cast<std::size_t>(order[i])];
+    if (from >= 0 && to >= 0) {
+      graph.edges.push_back({from, to, Seconds{uniform(0.03)}});
+    }
+    std::replace(piece.begin(), piece.end(), std::size_t{piece[j]}, std::size_t{piece[i]});
+  };
   for (std::size_t i = 0; i < order.size(); ++i) {
     for (std::size_t j = i + 1; j < order.size(); ++j) {
       if (uniform(1.0) < 0.45) {
-        graph.edges.push_back({order[i], order[j], Seconds{uniform(0.03)}});
-        const int from = backward[static_cast<std::size_t>(order[j])];
-        const int to = backward[static_cast<std::size_t>(order[i])];
-        if (from >= 0 && to >= 0) {
-          graph.edges.push_back({from, to, Seconds{uniform(0.03)}});
-        }
+        join(i, j);
       }
+    }
+  }
+  for (std::size_t j = 1; j < order.size(); ++j) {
+    if (piece[j - 1] != piece[j]) {
+      join(j - 1, j);
     }
   }
   graph.devices = {std::uniform_int_distribution<>(1, 3)(random),

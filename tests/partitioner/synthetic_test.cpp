@@ -51,6 +51,7 @@ TEST(Synthetic, CountsThatMakeNoSenseAreRefused) {
   };
   EXPECT_THAT(complaint({2, 4, 1, 1, 1}), HasSubstr("2 layers"));
   EXPECT_THAT(complaint({8, 0, 1, 1, 1}), HasSubstr("0 devices"));
+  EXPECT_THAT(complaint({8, 5000, 1, 1, 1}), HasSubstr("8 layers and 5000 devices found, at most 100000 and 4096"));
   EXPECT_THAT(complaint({8, 4, 3, 2, 1}), HasSubstr("types <= hosts <= devices expected"));
 }
 

@@ -108,6 +108,12 @@ TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
               HasSubstr("model.layers[1].parameter_bytes: found -1"));
   EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["by_size"][0][0]["forward_s"] = -0.1; }),
               HasSubstr("forward_s: found -0.1, expected seconds"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["by_size"][1][1]["forward_s"] = 0.0; }),
+              HasSubstr("model.devices.cpu.busy: layer layer1: forward: found 0 s, expected more"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["by_size"][0][0]["backward_s"] = 1e300; }),
+              HasSubstr("backward_s: found 1e+300, expected at most 1e+09 s"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["base_bytes"] = std::int64_t{1} << 62; }),
+              HasSubstr("model.base_bytes: found more than 70368744177664 bytes"));
   EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["busy"]["update_s"][0] = nullptr; }),
               HasSubstr("update_s[0]: found null"));
   EXPECT_THAT(complaint([](json& f) { f["model"]["layers"] = json::array(); }), HasSubstr("model.layers: found none"));

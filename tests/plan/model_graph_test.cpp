@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 #include "motley/base/error.h"
@@ -62,11 +63,12 @@ TEST(ModelGraph, LinearOrderPutsGroupsBehindTheirPredecessors) {
   EXPECT_THAT(linear_order(reversed), ElementsAre(3, 2, 1, 0));
 }
 
-TEST(ModelGraph, DisconnectedPartsFollowEachOther) {
+TEST(ModelGraph, IsOnePieceOverEdgesInEitherDirectionAndOverGroups) {
   ModelGraph graph = diamond();
-  graph.edges.clear();
+  graph.edges = {{0, 1, {}}, {2, 1, {}}, {3, 2, {}}};  // b3 and b0 hang on 3 and 0 by their groups
   validate(graph, "model.json");
-  EXPECT_EQ(linear_order(graph).size(), 4U);
+  graph.edges = {{0, 1, {}}, {3, 2, {}}};
+  EXPECT_THAT(refusal(to_json(graph)), HasSubstr("edges: found nothing that joins n0 to n2"));
 }
 
 TEST(ModelGraph, RefusesWhatIsNoGraphNamingTheField) {
@@ -79,6 +81,10 @@ TEST(ModelGraph, RefusesWhatIsNoGraphNamingTheField) {
   EXPECT_THAT(refusal("/nodes/1/group", 4), HasSubstr("no node is of group 1"));
   EXPECT_THAT(refusal("/nodes/1/compute_s", -0.5), HasSubstr("nodes[1].compute_s: found -0.5"));
   EXPECT_THAT(refusal("/nodes/1/parameter_bytes", -5), HasSubstr("nodes[1].parameter_bytes: found -5"));
+  EXPECT_THAT(refusal("/nodes/1/parameter_bytes", std::int64_t{1} << 62),
+              HasSubstr("nodes: found more than 70368744177664 bytes up to nodes[1]"));
+  EXPECT_THAT(refusal("/nodes/1/compute_s", 1e12),
+              HasSubstr("nodes[1].compute_s: found 1000000000000.0, expected at most 1e+09 s"));
   EXPECT_THAT(refusal("/edges/0/to", 40),
               HasSubstr("edges[0]: found 0 to 40, expected two different nodes from 0 to 5"));
   EXPECT_THAT(refusal("/edges/0/to", 0), HasSubstr("edges[0]: found 0 to 0"));
@@ -86,6 +92,12 @@ TEST(ModelGraph, RefusesWhatIsNoGraphNamingTheField) {
   EXPECT_THAT(refusal("/edges/6", json{{"from", 3}, {"to", 0}, {"transfer_s", 0}}),
               HasSubstr("found a cycle among n0, n1, n2, n3, expected a graph without one"));
   EXPECT_THAT(refusal("/devices/accelerators", 0), HasSubstr("devices: found 0 accelerators"));
+}
+
+TEST(ModelGraph, TakesTime) {
+  ModelGraph graph = diamond();
+  for (ModelGraph::Node& node : graph.nodes) node.compute = Seconds{0.0};
+  EXPECT_THAT(refusal(to_json(graph)), HasSubstr("nodes: found 0 s for each of them, expected one that takes time"));
 }
 
 TEST(ModelGraph, RefusesTimesThatAreNoNumbers) {

@@ -38,6 +38,8 @@ TEST(PlanValidation, NamesFieldFoundAndExpected) {
   using testing::HasSubstr;
   EXPECT_THAT(complaint([](Plan& p) { p.micro_batches = 0; }),
               HasSubstr("micro_batches: found 0, expected at least 1"));
+  EXPECT_THAT(complaint([](Plan& p) { p.micro_batches = 1'000'000'000; }),
+              HasSubstr("micro_batches: found 1000000000 of 4 samples, expected at most 16777216 samples"));
   EXPECT_THAT(complaint([](Plan& p) { p.stages[1].first_layer = 3; }),
               HasSubstr("stages[1].first_layer: found 3, expected 2"));
   EXPECT_THAT(complaint([](Plan& p) { p.stages[1].end_layer = 4; }), HasSubstr("ends at layer 4, expected 5"));

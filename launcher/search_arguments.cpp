@@ -39,7 +39,9 @@ void SearchArguments::add_to(po::options_description& options) {
       "use-all-devices", po::bool_switch(&options_.use_all_devices), "leave none unused")(
       "budget", po::value(&options_.max_expansions), "nodes to search at most (default: 4000000)")(
       "time-limit", po::value(&time_limit_s_), "seconds to search at most, 0: no limit")(
-      "threads", po::value(&options_.threads), "0: one a core; the plan does not depend on it");
+      "gap", po::value(&options_.gap),
+      "end once the plan is proven to be at most so far from the best, 0.02: 2 % (default: 0; bench planner asks "
+      "parametric for 0.02)")("threads", po::value(&options_.threads), "0: one a core; the plan does not depend on it");
 }
 
 SearchOptions SearchArguments::read() const {

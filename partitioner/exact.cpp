@@ -39,10 +39,9 @@ class Search {
     offer_single_devices();
     corners_ = corners(profile_, options_);
     plant();
-    while (!waiting_.empty() && !is_over()) search_round();
-    double open_bound = kInfinity;
-    for (const Waiting& waiting : waiting_) open_bound = std::min(open_bound, waiting.bound);
-    statistics_.complete = waiting_.empty();
+    while (!waiting_.empty() && !is_near_enough() && !is_over()) search_round();
+    const double open_bound = waiting_.empty() ? kInfinity : waiting_.front().bound;
+    statistics_.complete = waiting_.empty() || is_near_enough();
     if (candidates_.best() == kInfinity) offer_least_lack();
     if (candidates_.simulated() == 0) throw InputError("planner exact: the options leave no plan");
     simplify_best();
@@ -103,6 +102,12 @@ class Search {
       return waiting.bound >= candidates_.best() * (1.0 - kRounding);
     });
     waiting_.erase(done, waiting_.end());
+  }
+
+  /// Of the best plan, by what subtrees that wait (the least bound first) could still hold.
+  [[nodiscard]] bool is_near_enough() const {
+    return options_.gap > 0.0 && !waiting_.empty() &&
+           candidates_.best() <= waiting_.front().bound * (1.0 + options_.gap);
   }
 
   [[nodiscard]] bool is_over() const { return spent_ >= options_.max_expansions || deadline_.has_passed(); }

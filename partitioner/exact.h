@@ -45,8 +45,8 @@ namespace motley {
 /// searched, each by one thread from what was best before the round and within an allowance of expansions; what does
 /// not end is searched again with twice as much. So the result depends on neither the number of threads nor their
 /// speed, as long as no time limit or stop ends it. The budget is options.max_expansions nodes, a simulated plan
-/// counting 64. Where it ends the search, or a limit or stop does, the bound is the least of what was left open, and
-/// the gap says what that leaves.
+/// counting 64. Where it ends the search, or options.gap, a limit or stop does, the bound is the least of what was left
+/// open, and the gap says what that leaves.
 ///
 /// Exact in seconds for up to about 12 devices of different kinds, or any number of a few kinds, with one device a
 /// stage; for about 6 devices and 20 layers with replicas, recomputation and wire formats together; for about 4 groups

@@ -1,6 +1,7 @@
 #include "motley/partitioner/parametric.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <future>
@@ -14,6 +15,7 @@
 #include "motley/partitioner/parametric/chain.h"
 #include "motley/partitioner/parametric/instance.h"
 #include "motley/partitioner/parametric/prices.h"
+#include "motley/partitioner/parametric/share.h"
 #include "motley/partitioner/price.h"
 #include "motley/partitioner/space.h"
 
@@ -23,6 +25,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTolerance = 1e-3;                // of bounds
+constexpr double kToleranceOfGap = 0.1;            // likewise, of a gap that is enough
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
@@ -31,6 +34,7 @@ constexpr std::int64_t kMendingShare = 2;          // part of the probes spent o
 // Assignments that suggest orders: for so many times between the bound and the best plan, though at least so far above
 // the bound and with no plan yet so far, with so much warm-up for messages.
 constexpr int kTimes = 6;
+constexpr int kTimesForAGap = 2;  // between the bound and that far above it
 constexpr double kLeastRange = 1.02;
 constexpr double kRangeWithoutPlan = 1.3;
 constexpr double kStretches[] = {1.0, 1.03, 1.06, 1.1, 1.15};
@@ -40,7 +44,8 @@ struct Size {
   std::unique_ptr<Instance> instance;
   std::unique_ptr<ChainBuilder> builder;
   std::unique_ptr<PriceBound> prices;
-  OrderedChain chain;  // the best so far
+  OrderedChain first;  // of natural orders
+  OrderedChain chain;  // of local search
   PriceBound::Proven proven;
 };
 
@@ -53,25 +58,24 @@ class Search {
     const auto start = std::chrono::steady_clock::now();
     after_ = least_after();
     make_sizes();
-    single_bound_ = offer_single_stage();
-    // The best first: the others are then hardly worth a replay.
-    std::stable_sort(sizes_.begin(), sizes_.end(),
-                     [](const Size& a, const Size& b) { return a.chain.time < b.chain.time; });
-    for (const Size& size : sizes_) offer(size);
+    bound_ = offer_single_stage();
+    likely_ = candidates_.best();
+    for (const Size& size : sizes_) likely_ = std::min(likely_, size.first.time + after_);
     bound_sizes();
     // The size that could be best first: what it finds may spare the others their search.
     std::stable_sort(sizes_.begin(), sizes_.end(),
                      [](const Size& a, const Size& b) { return a.proven.time < b.proven.time; });
+    for (const Size& size : sizes_) bound_ = std::min(bound_, size.proven.time);
     for (Size& size : sizes_) {
-      if (size.proven.time < candidates_.best() * (1.0 - kTolerance)) improve(size);
+      if (!is_near_enough() && size.proven.time < candidates_.best() * (1.0 - kTolerance)) improve(size);
+    }
+    if (!is_near_enough()) {
+      for (const Size& size : sizes_) offer(*size.instance, size.first);
     }
     if (candidates_.best() == kInfinity) offer_nearest_miss();
-    double bound = std::min(single_bound_, candidates_.best());
+    const double bound = std::min(bound_, candidates_.best());
     std::vector<BoundProof> proofs;
-    for (Size& size : sizes_) {
-      bound = std::min(bound, size.proven.time);
-      proofs.push_back(std::move(size.proven.proof));
-    }
+    for (Size& size : sizes_) proofs.push_back(std::move(size.proven.proof));
     std::optional<Certificate> certificate;
     if (const Plan* const plan = candidates_.best_plan()) {
       certificate = certify(*plan->prediction, Objective::Iteration, bound, describe_space(profile_, options_));
@@ -85,6 +89,8 @@ class Search {
   }
 
  private:
+  [[nodiscard]] bool is_near_enough() const { return candidates_.best() <= bound_ * (1.0 + options_.gap); }
+
   /// Seconds that every plan needs after its last backward: see prices.h.
   [[nodiscard]] double least_after() const {
     double longest = 0.0;
@@ -109,16 +115,16 @@ class Search {
     links_ = std::make_unique<LinkTimes>(profile_.cluster, std::move(amounts));
     sizes_.resize(sizes.size());
     const int most = most_stages(profile_, options_);
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
+    share(sizes.size(), [&](std::size_t i) {
       Size& size = sizes_[i];
       size.instance = std::make_unique<Instance>(profile_, topology_, *links_, sizes[i], options_.global_batch);
       size.prices = std::make_unique<PriceBound>(*size.instance, after_, most, false);
       size.builder = std::make_unique<ChainBuilder>(*size.instance, size.prices->values(), most);
-      size.chain = search_orders(*size.builder, {});
-    }
-    if (std::any_of(sizes_.begin(), sizes_.end(), [](const Size& size) { return !size.chain.stages.empty(); })) return;
+      size.first = search_orders(*size.builder, {});
+    });
+    if (std::any_of(sizes_.begin(), sizes_.end(), [](const Size& size) { return !size.first.stages.empty(); })) return;
     sure_to_fit_ = false;  // then at least try
-    for (Size& size : sizes_) size.chain = search_orders(*size.builder, {.orders = {}, .sure_to_fit = false});
+    for (Size& size : sizes_) size.first = search_orders(*size.builder, {.orders = {}, .sure_to_fit = false});
   }
 
   /// Offers the fastest device that the whole model fits on; returns the least time of any, fitting or not.
@@ -153,57 +159,73 @@ class Search {
     return least * (1.0 - 1e-12);
   }
 
-  /// On two threads, the sizes dealt out in turn.
   void bound_sizes() {
-    double most = candidates_.best();
+    double most = likely_;
     if (most == kInfinity) {
       // No plan yet: none needs longer than one micro-batch after the other through the slowest devices and links.
       most = 0.0;
       for (const Size& size : sizes_) most = std::max(most, size.instance->longest_iteration() + after_);
     }
-    const auto bound_from = [&](std::size_t first) {
-      for (std::size_t i = first; i < sizes_.size(); i += 2) {
-        sizes_[i].proven = sizes_[i].prices->bound(most, kTolerance);
-      }
-    };
-    auto other = std::async(std::launch::async, bound_from, 1);
-    bound_from(0);
-    other.get();
+    if (options_.gap == 0.0) {
+      share(sizes_.size(), [&](std::size_t i) { sizes_[i].proven = sizes_[i].prices->bound(most, kTolerance); });
+      return;
+    }
+    // Of all sizes only the least bound counts: once it is known for one, others are asked for no more than that.
+    std::stable_sort(sizes_.begin(), sizes_.end(),
+                     [](const Size& a, const Size& b) { return a.first.time < b.first.time; });
+    for (Size& size : sizes_) {
+      size.proven = size.prices->bound(most, std::max(kTolerance, kToleranceOfGap * options_.gap));
+      most = std::min(most, size.proven.time);
+    }
   }
 
   void improve(Size& size) {
-    std::vector<std::vector<int>> orders;
-    const double best = candidates_.best();
-    const double range = best < kInfinity ? std::max(best / size.proven.time, kLeastRange) : kRangeWithoutPlan;
-    for (int i = 1; i <= kTimes; ++i) {
-      const double time = size.proven.time * std::pow(range, static_cast<double>(i) / kTimes);
-      for (const double stretch : kStretches) {
-        const std::vector<double> depths = size.prices->depths_of_blocks(time, stretch);
-        std::vector<int>& order = orders.emplace_back(depths.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return depths[a] < depths[b]; });
-      }
-    }
+    const double known = likely_ < kInfinity ? std::max(likely_ / size.proven.time, kLeastRange) : kRangeWithoutPlan;
+    const double range = options_.gap > 0.0 ? std::min(known, 1.0 + options_.gap) : known;
+    const int times = options_.gap > 0.0 ? kTimesForAGap : kTimes;
+    std::vector<std::vector<int>> orders(times * std::size(kStretches));
+    share(orders.size(), [&](std::size_t i) {
+      const std::size_t step = i / std::size(kStretches) + 1;
+      const double time = size.proven.time * std::pow(range, static_cast<double>(step) / times);
+      const std::vector<double> depths = size.prices->depths_of_blocks(time, kStretches[i % std::size(kStretches)]);
+      orders[i].resize(depths.size());
+      std::iota(orders[i].begin(), orders[i].end(), 0);
+      std::stable_sort(orders[i].begin(), orders[i].end(), [&](int a, int b) { return depths[a] < depths[b]; });
+    });
     const double rest = size.proven.time - after_ - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
     const std::int64_t probes = std::min({options_.max_expansions, kDeviceSteps / profile_.cluster.size(),
                                           kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size())});
-    const auto search = [&](std::uint64_t seed) {
-      return search_orders(*size.builder, {orders, period, probes, seed, 1.0, sure_to_fit_});
+    const double enough = options_.gap > 0.0 ? bound_ * (1.0 + options_.gap) - after_ : 0.0;
+    const auto is_enough = [&](const OrderedChain& chain) {
+      offer(*size.instance, chain);
+      return is_near_enough();
     };
-    auto other = std::async(std::launch::async, search, 2);
-    size.chain = search(1);
-    offer_or_mend(size, period, probes);
+    OrderOptions first{orders, period, probes, 1, 1.0, sure_to_fit_, enough, is_enough};
+    std::atomic<bool> stop{false};
+    OrderOptions second = first;
+    second.seed = 2;
+    second.enough = 0.0;
+    second.stop = &stop;
+    auto other = std::async(std::launch::async, search_orders, std::cref(*size.builder), std::move(second));
+    size.chain = search_orders(*size.builder, first);
+    spent_ += size.chain.probes;
+    if (!is_near_enough()) offer_or_mend(size, first);
+    // What the other one finds is taken whole or not at all, so that the result does not depend on their speeds.
+    stop = is_near_enough();
     size.chain = other.get();
-    offer_or_mend(size, period, probes);
-    spent_ += 2 * probes;
+    if (is_near_enough()) return;
+    spent_ += size.chain.probes;
+    offer_or_mend(size, first);
   }
 
   /// Stages need a little more than the chain's estimate where messages pile up in front of slow stages: then the same
-  /// order of blocks with some memory to spare.
-  void offer_or_mend(Size& size, double period, std::int64_t probes) {
-    offer(size);
-    for (const double share : kShares) {
+  /// order of blocks with some memory to spare, searched otherwise as by `options`.
+  void offer_or_mend(Size& size, OrderOptions options) {
+    offer(*size.instance, size.chain);
+    options.seed = 1;
+    options.probes /= kMendingShare;
+    for (const double memory : kShares) {
       if (size.chain.stages.empty() || candidates_.best() < size.chain.time * kWorthReplaying) return;
       std::vector<int> order;
       const auto append = [&](int block) {
@@ -211,14 +233,17 @@ class Search {
       };
       for (const ChainStage& stage : size.chain.stages) append(topology_.block[stage.device]);
       for (int block = 0; block < static_cast<int>(topology_.blocks.size()); ++block) append(block);
-      size.chain = search_orders(*size.builder, {{order}, period, probes / kMendingShare, 1, share, sure_to_fit_});
-      offer(size);
+      options.orders = {order};
+      options.memory_share = memory;
+      size.chain = search_orders(*size.builder, options);
+      spent_ += size.chain.probes;
+      offer(*size.instance, size.chain);
     }
   }
 
-  void offer(const Size& size) {
-    const std::vector<ChainStage>& stages = size.chain.stages;
-    if (stages.empty() || size.chain.time + after_ > candidates_.best() * kWorthReplaying) return;
+  void offer(const Instance& in, const OrderedChain& chain) {
+    const std::vector<ChainStage>& stages = chain.stages;
+    if (stages.empty() || chain.time + after_ > candidates_.best() * kWorthReplaying) return;
     std::vector<int> cuts = {0};
     std::vector<int> devices;
     std::vector<int> depths;
@@ -227,7 +252,7 @@ class Search {
       devices.push_back(stage->device);
       depths.push_back(stage->depth);
     }
-    candidates_.offer(make_plan(cuts, devices, depths, size.instance->size, options_.global_batch, "1f1b"));
+    candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
   }
 
   /// Equal shares of the layers on the devices with the most memory, for a few numbers of stages.
@@ -251,7 +276,8 @@ class Search {
   Topology topology_;
   Candidates candidates_;
   double after_ = 0.0;
-  double single_bound_ = kInfinity;
+  double bound_ = kInfinity;   // of all plans
+  double likely_ = kInfinity;  // of the best plan that was seen before local search, not replayed
   std::int64_t spent_ = 0;
   bool sure_to_fit_ = true;
   std::unique_ptr<LinkTimes> links_;

@@ -15,9 +15,10 @@ namespace motley {
 /// Sizes whose bound is no better than the best plan are not searched.
 ///
 /// The certificate holds for the space of space.h and carries the prices, so that check() can prove it again without
-/// the search. Deterministic; the budget is options.max_expansions chains, by default so many as take about half a
-/// second. O(devices^2 + chains * (devices + layers)) time, O(devices^2) memory. Throws InputError for options that it
-/// has no search for: a fixed order of devices, all devices used, GPipe.
+/// the search. Deterministic. With options.gap it starts from periods that such a gap allows, and ends once one is
+/// proven; the budget is options.max_expansions chains, by default so many as take about a second. O(devices^2 + chains
+/// * (devices + layers)) time, O(devices^2) memory. Throws InputError for options that it has no search for: a fixed
+/// order of devices, all devices used, GPipe.
 [[nodiscard]] SearchResult plan_parametric(const Profile& profile, const SearchOptions& options);
 
 }  // namespace motley

@@ -1,6 +1,7 @@
 #include "motley/partitioner/replay.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -12,16 +13,17 @@ namespace {
 
 constexpr std::int64_t kReceiveAhead = 2;
 
-/// The last few numbers of a sequence for every stage.
+/// The last few numbers of a sequence for every stage: a power of two of them, a division a number would be slow.
 class Ring {
  public:
-  Ring(std::size_t stages, std::size_t length) : stages_(stages), length_(length), numbers_(stages * length, 0.0) {}
+  Ring(std::size_t stages, std::size_t length)
+      : stages_(stages), mask_(std::bit_ceil(length) - 1), numbers_(stages * (mask_ + 1), 0.0) {}
   [[nodiscard]] double& at(std::int64_t index, std::size_t stage) {
-    return numbers_[static_cast<std::size_t>(index) % length_ * stages_ + stage];
+    return numbers_[(static_cast<std::size_t>(index) & mask_) * stages_ + stage];
   }
 
  private:
-  std::size_t stages_, length_;
+  std::size_t stages_, mask_;
   std::vector<double> numbers_;
 };
 
@@ -32,6 +34,7 @@ class Replay {
         profile_(profile),
         clip_(clip),
         costs_(costs_of(plan, profile)),
+        overhead_(costs_.action_overhead.value),
         stages_(plan.stages.size()),
         m_(plan.micro_batches),
         ring_(ring_length(plan)),
@@ -52,7 +55,11 @@ class Replay {
       const StageCosts& cost = costs_.stages[s];
       send_forward_.push_back(s + 1 < stages_ ? transfer(s, s + 1, cost.boundary_forward) : 0.0);
       send_backward_.push_back(s + 1 < stages_ ? transfer(s + 1, s, cost.boundary_backward) : 0.0);
-      start_memory(s);
+      passes_.push_back({cost.forward.value, cost.backward.value,
+                         s > 0 ? costs_.stages[s - 1].boundary_forward.value : 0, cost.boundary_forward.value,
+                         cost.boundary_backward.value, s > 0 ? costs_.stages[s - 1].boundary_backward.value : 0,
+                         cost.saved.value, cost.forward_peak.value, cost.backward_peak.value});
+      memory_[s].now = memory_[s].most = std::min(kReceiveAhead, m_) * (passes_[s].in + passes_[s].back_in);
     }
   }
 
@@ -73,6 +80,18 @@ class Replay {
   }
 
  private:
+  /// Of StageCosts what every micro-batch needs, so that a wave reads little memory.
+  struct Passes {
+    double forward = 0.0;
+    double backward = 0.0;
+    std::int64_t in = 0;  // bytes of messages: forward, into the stage
+    std::int64_t out = 0;
+    std::int64_t back_in = 0;
+    std::int64_t back_out = 0;
+    std::int64_t saved = 0;
+    std::int64_t forward_peak = 0;
+    std::int64_t backward_peak = 0;
+  };
   struct Memory {
     std::int64_t now = 0;
     std::int64_t most = 0;
@@ -103,7 +122,7 @@ class Replay {
   }
 
   double occupy(std::size_t s, double start, double duration) {
-    const double end = start + costs_.action_overhead.value + duration;
+    const double end = start + overhead_ + duration;
     clock_[s] = end;
     busy_[s] += end - start;
     return end;
@@ -119,7 +138,7 @@ class Replay {
       start = std::max(start, arrival);
     }
     forward_start_.at(n, s) = start;
-    forward_end_.at(n, s) = occupy(s, start, costs_.stages[s].forward.value);
+    forward_end_.at(n, s) = occupy(s, start, passes_[s].forward);
   }
 
   void backward(std::size_t s, std::int64_t k) {
@@ -132,21 +151,7 @@ class Replay {
       start = std::max(start, arrival);
     }
     backward_start_.at(k, s) = start;
-    backward_end_.at(k, s) = occupy(s, start, costs_.stages[s].backward.value);
-  }
-
-  [[nodiscard]] std::int64_t in_bytes(std::size_t s) const {
-    return s > 0 ? costs_.stages[s - 1].boundary_forward.value : 0;
-  }
-  [[nodiscard]] std::int64_t out_bytes(std::size_t s) const { return costs_.stages[s].boundary_forward.value; }
-  [[nodiscard]] std::int64_t back_in_bytes(std::size_t s) const { return costs_.stages[s].boundary_backward.value; }
-  [[nodiscard]] std::int64_t back_out_bytes(std::size_t s) const {
-    return s > 0 ? costs_.stages[s - 1].boundary_backward.value : 0;
-  }
-
-  void start_memory(std::size_t s) {
-    const std::int64_t posted = std::min(kReceiveAhead, m_);
-    memory_[s].now = memory_[s].most = posted * (in_bytes(s) + back_in_bytes(s));
+    backward_end_.at(k, s) = occupy(s, start, passes_[s].backward);
   }
 
   /// Frees what has arrived by `time`. Frees of a moment come before what that moment allocates.
@@ -154,19 +159,19 @@ class Replay {
     Memory& memory = memory_[s];
     while (memory.forward_sends < forwards && forward_arrival_.at(memory.forward_sends, s + 1) <= time) {
       ++memory.forward_sends;
-      memory.now -= out_bytes(s);
+      memory.now -= passes_[s].out;
     }
     while (memory.backward_sends < backwards && backward_arrival_.at(memory.backward_sends, s - 1) <= time) {
       ++memory.backward_sends;
-      memory.now -= back_out_bytes(s);
+      memory.now -= passes_[s].back_out;
     }
   }
 
   /// A pass that holds `before` bytes of its micro-batch, then `peak`, then `after`, and then posts and sends.
-  void pass(std::size_t s, double start, double end, std::int64_t before, Bytes peak, std::int64_t after,
+  void pass(std::size_t s, double start, double end, std::int64_t before, std::int64_t peak, std::int64_t after,
             std::int64_t posts, std::int64_t forwards, std::int64_t backwards, std::int64_t sends) {
     Memory& memory = memory_[s];
-    const std::int64_t most = std::max({peak.value, before, after});
+    const std::int64_t most = std::max({peak, before, after});
     free_sends(s, start, forwards, backwards);
     memory.now += most - before;
     memory.most = std::max(memory.most, memory.now);
@@ -178,17 +183,17 @@ class Replay {
   /// Memory of a wave whose messages have all arrived or are known to.
   void book(std::int64_t wave) {
     for (std::size_t s = 0; s < stages_; ++s) {
-      const StageCosts& cost = costs_.stages[s];
+      const Passes& of = passes_[s];
       const std::int64_t n = wave + depth_[s] - 1;
       const std::int64_t sent_back = s > 0 ? std::max<std::int64_t>(0, wave) : 0;
       if (n >= 0 && n < m_) {
-        pass(s, forward_start_.at(n, s), forward_end_.at(n, s), in_bytes(s), cost.forward_peak, cost.saved.value,
-             n + kReceiveAhead < m_ ? in_bytes(s) : 0, s + 1 < stages_ ? n : 0, sent_back, out_bytes(s));
+        pass(s, forward_start_.at(n, s), forward_end_.at(n, s), of.in, of.forward_peak, of.saved,
+             n + kReceiveAhead < m_ ? of.in : 0, s + 1 < stages_ ? n : 0, sent_back, of.out);
       }
       if (wave >= 0) {
-        pass(s, backward_start_.at(wave, s), backward_end_.at(wave, s), cost.saved.value + back_in_bytes(s),
-             cost.backward_peak, 0, wave + kReceiveAhead < m_ ? back_in_bytes(s) : 0,
-             s + 1 < stages_ ? std::min(m_, n + 1) : 0, sent_back, back_out_bytes(s));
+        pass(s, backward_start_.at(wave, s), backward_end_.at(wave, s), of.saved + of.back_in, of.backward_peak, 0,
+             wave + kReceiveAhead < m_ ? of.back_in : 0, s + 1 < stages_ ? std::min(m_, n + 1) : 0, sent_back,
+             of.back_out);
       }
     }
   }
@@ -236,6 +241,7 @@ class Replay {
   const Profile& profile_;
   bool clip_;
   PipelineCosts costs_;
+  double overhead_;
   std::size_t stages_;
   std::int64_t m_;
   std::size_t ring_;
@@ -245,6 +251,7 @@ class Replay {
   std::vector<double> forward_free_, backward_free_;  // when the channel into a stage is free again
   std::vector<std::int64_t> depth_;
   std::vector<double> send_forward_, send_backward_;  // of the boundary after a stage
+  std::vector<Passes> passes_;
   std::vector<Memory> memory_;
 };
 

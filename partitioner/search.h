@@ -50,6 +50,7 @@ struct SearchOptions {
   int candidates = 32;           ///< most plans kept: the best and the best others simulated on the way
   std::int64_t max_expansions = 4'000'000;  ///< search budget of "exact"; beyond it the gap is reported, not closed
   Seconds time_limit;                       ///< likewise; 0: none. With it the result depends on the machine's speed
+  double gap = 0.0;                         ///< "exact" and "parametric" end once they have proven one of at most this
   int threads = 0;                          ///< 0: one a core. The result does not depend on it
   std::function<void(const SearchProgress&)> progress = {};  ///< called now and then by the searching thread
   const std::atomic<bool>* stop = nullptr;                   ///< set: end soon, with the best plan so far and its gap
@@ -66,7 +67,7 @@ struct SearchStatistics {
   std::int64_t expansions = 0;
   std::int64_t simulated = 0;
   Seconds solve;
-  bool complete = true;  ///< ended by itself: by no budget, limit or stop
+  bool complete = true;  ///< ended by itself: by no budget, limit or stop, with the gap asked for
 };
 
 struct Found {

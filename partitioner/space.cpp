@@ -50,6 +50,7 @@ void check_options(const SearchOptions& options) {
   if (!(options.time_limit.value >= 0.0)) {
     throw InputError::of("time_limit: {} s found, at least 0 expected", options.time_limit.value);
   }
+  if (!(options.gap >= 0.0)) throw InputError::of("gap: {} found, at least 0 expected", options.gap);
   if (options.schedules.empty()) throw InputError::of("schedules: none found, 1f1b or another expected");
   for (const std::string& schedule : options.schedules) {
     if (!is_searched_schedule(schedule)) {

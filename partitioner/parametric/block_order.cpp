@@ -28,6 +28,9 @@ class OrderSearch {
         orders_(std::move(options.orders)),
         least_period_(options.least_period),
         probes_(options.probes),
+        enough_(options.enough),
+        is_enough_(std::move(options.is_enough)),
+        stop_(options.stop),
         engine_(options.seed),
         blocks_(static_cast<int>(builder.instance().topology.blocks.size())) {
     limits_.memory_share = options.memory_share;
@@ -42,7 +45,11 @@ class OrderSearch {
         bisect(order);
       }
     }
-    if (blocks_ > 1 && probes_ > 0) search();
+    if (blocks_ > 1 && probes_ > 0) {
+      ask();
+      search();
+    }
+    best_.probes = spent_;
     return std::move(best_);
   }
 
@@ -166,17 +173,28 @@ class OrderSearch {
     return least;
   }
 
+  void ask() { ended_ = best_.time <= enough_ && is_enough_(best_); }
+  [[nodiscard]] bool is_over() const { return ended_ || (stop_ != nullptr && *stop_); }
+
   /// Halves the range between the last period that no order was found for and the best one's, from below.
   void search() {
-    if (best_.time == kInfinity) return;
+    if (best_.time == kInfinity || is_over()) return;
     limits_.depth_scale = static_cast<double>(best_.stages.size());
     double failed = least_period_;
     double period = std::min(failed * kRise, best_period_ * kPeriodStep);
-    period = edge_of_plateau(period);
+    const double enough = best_period_ - (best_.time - enough_) / (builder_.instance().micro_batches - 1.0);
+    std::int64_t level = probes_ / kLevels;
+    if (enough > period) {
+      period = std::min(enough * kPeriodStep, best_period_ * kPeriodStep);
+      level = probes_ / 2;
+    } else {
+      period = edge_of_plateau(period);
+    }
     choose_start(period);
-    while (spent_ < probes_) {
+    while (spent_ < probes_ && !is_over()) {
       limits_.period = period;
-      if (!anneal(std::min(probes_ - spent_, probes_ / kLevels))) failed = std::max(failed, period);
+      if (!anneal(std::min(probes_ - spent_, level))) failed = std::max(failed, period);
+      level = probes_ / kLevels;
       period = std::min(std::sqrt(failed * best_period_), best_period_ * kPeriodStep);
       start_from_better(period);
     }
@@ -206,11 +224,12 @@ class OrderSearch {
     std::vector<int> least_order = order_;
     ChainLimits least_limits = limits_;
     const std::int64_t begin = spent_;
-    while (spent_ - begin < probes) {
+    while (spent_ - begin < probes && !is_over()) {
       if (now < 0.0) {
         const double time = time_of(states[blocks_]);
         if (time < best_.time) {
           keep(order_, time);
+          ask();
           return true;
         }
       }
@@ -262,10 +281,14 @@ class OrderSearch {
   double least_period_;
   std::int64_t probes_;
   std::int64_t spent_ = 0;
+  double enough_;
+  std::function<bool(const OrderedChain&)> is_enough_;
+  const std::atomic<bool>* stop_;
+  bool ended_ = false;
   std::mt19937_64 engine_;
   int blocks_;
   ChainLimits limits_;
-  OrderedChain best_{kInfinity, {}};
+  OrderedChain best_{kInfinity, {}, 0};
   double best_period_ = kInfinity;
   std::vector<int> order_, best_order_;
   ChainLimits best_limits_;

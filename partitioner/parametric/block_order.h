@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "motley/partitioner/parametric/chain.h"
@@ -11,6 +13,7 @@ namespace motley::parametric {
 struct OrderedChain {
   double time = 0.0;               ///< infinite: none found
   std::vector<ChainStage> stages;  ///< from the last to the first
+  std::int64_t probes = 0;         ///< spent to find it
 };
 
 /// What a search of orders starts from and may spend.
@@ -21,6 +24,10 @@ struct OrderOptions {
   std::uint64_t seed = 0;
   double memory_share = 1.0;  ///< as in ChainLimits
   bool sure_to_fit = true;    ///< likewise
+  double enough = 0.0;        ///< a time that is low enough: local search starts from there, not from below
+  /// Asked of every such chain, each faster than the one before: whether to end with it.
+  std::function<bool(const OrderedChain&)> is_enough = {};
+  const std::atomic<bool>* stop = nullptr;  ///< set: nobody waits for the result any more
 };
 
 /// Looks for the order of blocks, from the end of the pipeline, whose greedy chain has the least time. Bisection on the

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "motley/partitioner/parametric/assignment.h"
+#include "motley/partitioner/parametric/share.h"
 #include "motley/partitioner/space.h"
 
 namespace motley::parametric {
@@ -453,8 +454,10 @@ std::optional<BoundProof::Round> PriceBound::refute(double time) const {
   BoundProof::Round round;
   for (const Part& part : parts((time - after_) / instance_.micro_batches)) {
     if (places(part) < 2 || !can_hold(part, time)) continue;
-    for (const Case& of : cases(part, time)) {
-      std::optional<BoundProof::Table> table = refute(part, of);
+    const std::vector<Case> all = cases(part, time);
+    std::vector<std::optional<BoundProof::Table>> tables(all.size());
+    share(all.size(), [&](std::size_t i) { tables[i] = refute(part, all[i]); });
+    for (std::optional<BoundProof::Table>& table : tables) {
       if (!table) return std::nullopt;
       round.tables.push_back(std::move(*table));
     }

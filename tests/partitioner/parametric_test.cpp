@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "instances.h"
 #include "motley/base/error.h"
 #include "motley/partitioner/check_bound.h"
 #include "motley/partitioner/price.h"
 #include "motley/partitioner/synthetic.h"
+#include "motley/plan/files.h"
 
 namespace motley {
 namespace {
@@ -45,6 +48,22 @@ TEST(Parametric, BoundsFromBelowWhatEnumerationFinds) {
   }
   EXPECT_GE(compared, 200);
   RecordProperty("mean_gap", std::to_string(gaps / compared));
+}
+
+TEST(Parametric, AGapThatIsEnoughEndsTheSearch) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const Profile profile = synthetic_profile({192, 128, 4, 16, seed});
+    SearchOptions options = synthetic_options();
+    const Found whole = found(find_plan("parametric", profile, options));
+    options.gap = whole.plan.certificate->gap + 0.02;
+    const Found near = found(find_plan("parametric", profile, options));
+    EXPECT_LE(near.plan.certificate->gap, options.gap) << "seed " << seed;
+    EXPECT_LT(near.statistics.expansions, whole.statistics.expansions) << "seed " << seed;
+    EXPECT_THAT(check_bound(*near.plan.certificate, profile, options), testing::IsEmpty()) << "seed " << seed;
+    const Found again = found(find_plan("parametric", profile, options));
+    EXPECT_EQ(to_json(again.plan), to_json(near.plan)) << "seed " << seed;
+    EXPECT_EQ(again.statistics.expansions, near.statistics.expansions) << "seed " << seed;
+  }
 }
 
 }  // namespace

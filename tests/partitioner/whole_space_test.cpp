@@ -164,6 +164,29 @@ TEST(WholeSpaceBudget, NeitherThreadsNorASecondRunChangeTheResult) {
   }
 }
 
+TEST(WholeSpaceBudget, AGapThatIsEnoughEndsTheSearch) {
+  int open = 0;
+  std::int64_t spent = 0;
+  std::int64_t spent_on_all = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    Instance instance = random_rich_instance(seed, 20'000);
+    const SearchResult whole = find_plan("exact", instance.profile, instance.options);
+    if (!std::holds_alternative<Found>(whole)) continue;
+    instance.options.gap = 0.1;
+    const Found near = found(find_plan("exact", instance.profile, instance.options));
+    EXPECT_LE(near.plan.certificate->gap, 0.1) << "seed " << seed;
+    EXPECT_TRUE(near.statistics.complete) << "seed " << seed;
+    EXPECT_LE(value_of(near.plan, instance.options),
+              1.1 * value_of(std::get<Found>(whole).plan, instance.options) * (1.0 + 1e-12));
+    EXPECT_THAT(check(near.plan, instance.profile, instance.options), testing::IsEmpty()) << "seed " << seed;
+    open += near.plan.certificate->gap > 0.0 ? 1 : 0;
+    spent += near.statistics.expansions;
+    spent_on_all += std::get<Found>(whole).statistics.expansions;
+  }
+  EXPECT_GT(open, 10);
+  EXPECT_LT(spent, spent_on_all);
+}
+
 TEST(WholeSpaceBudget, TellsItsProgressAndEndsWithAPlanWhenItIsToldToStop) {
   Instance instance = larger_instance(2);
   SearchOptions& options = instance.options;
@@ -282,6 +305,7 @@ TEST(WholeSpaceOptions, AreRefusedByName) {
   EXPECT_THAT(refused([](SearchOptions& o) { o.allow = {"listed"}; }), HasSubstr("allow: found \"listed\""));
   EXPECT_THAT(refused([](SearchOptions& o) { o.schedules = {"listed"}; }), HasSubstr("schedules: found \"listed\""));
   EXPECT_THAT(refused([](SearchOptions& o) { o.max_rounds = 1; }), HasSubstr("max_rounds: 1 found"));
+  EXPECT_THAT(refused([](SearchOptions& o) { o.gap = -0.1; }), HasSubstr("gap: -0.1 found, at least 0 expected"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.objective = Objective::Cost; }), HasSubstr("usd_per_hour"));
   EXPECT_THAT(refused([](SearchOptions& o) { o.global_batch = std::int64_t{1} << 62; }),
               HasSubstr("global_batch: 4611686018427387904 found, at most 16777216 expected"));

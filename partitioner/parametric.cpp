@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/exact.h"
 #include "motley/partitioner/parametric/block_order.h"
 #include "motley/partitioner/parametric/chain.h"
 #include "motley/partitioner/parametric/instance.h"
@@ -30,7 +31,9 @@ constexpr double kWorthReplaying = 1.01;           // estimates beyond the best 
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
 constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
-constexpr std::int64_t kMendingShare = 2;          // part of the probes spent on that
+constexpr int kFewDevices = 16;
+constexpr std::int64_t kRefinement = 20'000'000;  // nodes times micro-batches: what a node takes grows with them
+constexpr std::int64_t kMendingShare = 2;         // part of the probes spent on that
 // Assignments that suggest orders: for so many times between the bound and the best plan, though at least so far above
 // the bound and with no plan yet so far, with so much warm-up for messages.
 constexpr int kTimes = 6;
@@ -72,6 +75,8 @@ class Search {
     if (!is_near_enough()) {
       for (const Size& size : sizes_) offer(*size.instance, size.first);
     }
+    const double proven = std::min(bound_, candidates_.best());
+    if (!is_near_enough() && profile_.cluster.size() <= kFewDevices) refine();
     if (candidates_.best() == kInfinity) offer_nearest_miss();
     const double bound = std::min(bound_, candidates_.best());
     std::vector<BoundProof> proofs;
@@ -79,7 +84,7 @@ class Search {
     std::optional<Certificate> certificate;
     if (const Plan* const plan = candidates_.best_plan()) {
       certificate = certify(*plan->prediction, Objective::Iteration, bound, describe_space(profile_, options_));
-      certificate->proven_bound = certificate->lower_bound;
+      certificate->proven_bound = Seconds{std::min(proven, certificate->lower_bound.value)};
       certificate->proofs = std::move(proofs);
     }
     SearchStatistics statistics;
@@ -253,6 +258,20 @@ class Search {
       depths.push_back(stage->depth);
     }
     candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
+  }
+
+  /// Few devices are searched by "exact" as well, for what is left of the budget.
+  void refine() {
+    SearchOptions rest = options_;
+    const std::int64_t micro_batches = options_.global_batch / micro_batch_sizes(profile_.model, options_).front();
+    rest.max_expansions = std::min(kRefinement / micro_batches, options_.max_expansions - spent_);
+    if (rest.max_expansions <= 0) return;
+    const SearchResult result = plan_exact(profile_, rest);
+    const Found* const found = std::get_if<Found>(&result);
+    if (found == nullptr) return;
+    spent_ += found->statistics.expansions;
+    bound_ = std::max(bound_, found->plan.certificate->lower_bound.value);
+    candidates_.offer(found->plan);
   }
 
   /// Equal shares of the layers on the devices with the most memory, for a few numbers of stages.

@@ -11,7 +11,8 @@ namespace motley {
 ///  2. prices give a lower bound for the whole plan space, and the depths at which they would have the blocks
 ///     (parametric/prices.h);
 ///  3. orders of blocks are improved by local search from below, on two threads (parametric/block_order.h);
-///  4. the best plans are replayed micro-batch by micro-batch (replay.h): their cost is the simulator's.
+///  4. the best plans are replayed micro-batch by micro-batch (replay.h): their cost is the simulator's;
+///  5. of few devices the exact search looks at what is left between bound and best plan (exact.h).
 /// Sizes whose bound is no better than the best plan are not searched.
 ///
 /// The certificate holds for the space of space.h and carries the prices, so that check() can prove it again without

@@ -108,10 +108,6 @@ int bench_planner(const Invocation& invocation) {
     throw InputError::of("motley bench planner: --seeds: found {}, expected at least 1", seeds);
   }
   const bool as_json = values->contains("json");
-  if (!as_json) {
-    std::cout << fmt::format("{:>5} {:>9} {:>9} {:>9} {:>12} {:>7} {:>12} {:>8}\n", "seed", "solve s", "cpu s", "gap %",
-                             "iteration s", "stages", "micro-batch", "memory %");
-  }
   json runs = json::array();
   double worst_gap = 0.0;
   double longest_s = 0.0;
@@ -125,6 +121,10 @@ int bench_planner(const Invocation& invocation) {
     json run = solve(planner, of, std::move(search), values->contains("check"));
     worst_gap = std::max(worst_gap, run.value("gap", std::numeric_limits<double>::infinity()));
     longest_s = std::max(longest_s, run.value("solve_s", 0.0));
+    if (!as_json && i == 0) {
+      std::cout << fmt::format("{:>5} {:>9} {:>9} {:>9} {:>12} {:>7} {:>12} {:>8}\n", "seed", "solve s", "cpu s",
+                               "gap %", "iteration s", "stages", "micro-batch", "memory %");
+    }
     if (!as_json) {
       std::cout << in_words(run) << std::flush;
     }

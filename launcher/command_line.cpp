@@ -118,7 +118,10 @@ std::optional<po::variables_map> parse_options(const Invocation& invocation, con
 
 int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
   start_logging(Verbosity::Normal, "", watching_columns());
-  const std::vector<std::string> all(argv + 1, argv + argc);
+  std::vector<std::string> all(argv + 1, argv + argc);
+  if (all.size() > 1 && all.front() == "help") {
+    all = {all[1], "--help"};
+  }
   try {
     if (all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help") {
       print_help();
@@ -133,7 +136,7 @@ int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
         return command.run({argv[0], {all.begin() + 1, all.end()}, registry, nullptr});
       }
     }
-    std::vector<std::string> known;
+    std::vector<std::string> known{"--help", "--version"};
     for (const Command& command : kCommands) {
       known.emplace_back(command.name);
     }

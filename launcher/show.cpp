@@ -123,6 +123,10 @@ Shown show(const std::filesystem::path& file) {
   if (file.extension() == ".jsonl") {
     return {record_in_words(file), {{"lines", read_json_lines(file)}}};
   }
+  if (file.extension() == ".toml") {
+    throw InputError::of("{0}: is a configuration, expected a file that Motley writes (motley config {0} prints it)",
+                         file.string());
+  }
   return file.extension() == ".safetensors" ? show_tensors(file) : show_json(file);
 }
 

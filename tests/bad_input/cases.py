@@ -184,6 +184,7 @@ DATA = "motley config --set workload_options.data=data"
 EVALUATE = "motley evaluate run --data data"
 ROUTING = [
     Case("a folder that does not exist", "motley config --set workload_options.data=nowhere"),
+    Case("a configuration to be shown", "motley show job.toml"),
     Case("a file of another format", "motley show weights.safetensors", write("weights.safetensors", b"GIF89a" * 40)),
     Case("tensors cut off", "motley show weights.safetensors", cut("weights.safetensors", 70)),
     Case("tensors that overlap", "motley show weights.safetensors",

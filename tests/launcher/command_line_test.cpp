@@ -25,6 +25,7 @@ TEST(CommandLine, EveryCommandExplainsItselfWithAnExample) {
     EXPECT_EQ(one.exit_code, 0) << one.err;
     EXPECT_THAT(one.out, AllOf(StartsWith("usage: motley " + command), HasSubstr("\nexample: ")));
     EXPECT_EQ(one.err, "");
+    EXPECT_EQ(motley_program("help " + command).out, one.out);
   }
 }
 
@@ -58,6 +59,7 @@ TEST(CommandLine, NearMissesAreTold) {
   const Outcome command = motley_program("trian configs/quickstart.toml");
   EXPECT_EQ(command.exit_code, 2);
   EXPECT_THAT(command.err, HasSubstr("unknown command \"trian\", did you mean \"train\"?"));
+  EXPECT_THAT(motley_program("--versoin").err, HasSubstr("did you mean \"--version\"?"));
   const Outcome option = motley_program("plan --profil x --batch 8");
   EXPECT_EQ(option.exit_code, 2);
   EXPECT_THAT(option.err, HasSubstr("did you mean --profile?"));

@@ -121,11 +121,11 @@ int bench_planner(const Invocation& invocation) {
     json run = solve(planner, of, std::move(search), values->contains("check"));
     worst_gap = std::max(worst_gap, run.value("gap", std::numeric_limits<double>::infinity()));
     longest_s = std::max(longest_s, run.value("solve_s", 0.0));
-    if (!as_json && i == 0) {
-      std::cout << fmt::format("{:>5} {:>9} {:>9} {:>9} {:>12} {:>7} {:>12} {:>8}\n", "seed", "solve s", "cpu s",
-                               "gap %", "iteration s", "stages", "micro-batch", "memory %");
-    }
     if (!as_json) {
+      if (i == 0) {
+        std::cout << fmt::format("{:>5} {:>9} {:>9} {:>9} {:>12} {:>7} {:>12} {:>8}\n", "seed", "solve s", "cpu s",
+                                 "gap %", "iteration s", "stages", "micro-batch", "memory %");
+      }
       std::cout << in_words(run) << std::flush;
     }
     runs.push_back(std::move(run));

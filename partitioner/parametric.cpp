@@ -215,20 +215,20 @@ class Search {
     auto other = std::async(std::launch::async, search_orders, std::cref(*size.builder), std::move(second));
     size.chain = search_orders(*size.builder, first);
     spent_ += size.chain.probes;
-    if (!is_near_enough()) offer_or_mend(size, first);
+    if (size.chain.time > enough) offer(*size.instance, size.chain);  // else it was asked for
+    if (!is_near_enough()) mend(size, first);
     // What the other one finds is taken whole or not at all, so that the result does not depend on their speeds.
     stop = is_near_enough();
     size.chain = other.get();
     if (is_near_enough()) return;
     spent_ += size.chain.probes;
-    offer_or_mend(size, first);
+    offer(*size.instance, size.chain);
+    mend(size, first);
   }
 
   /// Stages need a little more than the chain's estimate where messages pile up in front of slow stages: then the same
   /// order of blocks with some memory to spare, searched otherwise as by `options`.
-  void offer_or_mend(Size& size, OrderOptions options) {
-    offer(*size.instance, size.chain);
-    options.seed = 1;
+  void mend(Size& size, OrderOptions options) {
     options.probes /= kMendingShare;
     for (const double memory : kShares) {
       if (size.chain.stages.empty() || candidates_.best() < size.chain.time * kWorthReplaying) return;
@@ -242,7 +242,7 @@ class Search {
       options.memory_share = memory;
       size.chain = search_orders(*size.builder, options);
       spent_ += size.chain.probes;
-      offer(*size.instance, size.chain);
+      if (size.chain.time > options.enough) offer(*size.instance, size.chain);
     }
   }
 

@@ -16,43 +16,29 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-/// That every node is reached from the first one over edges, in either direction, and over groups.
+/// That every group is reached from the first node's over edges, in either direction.
 void check_connected(const ModelGraph& graph, const std::string& source) {
-  std::vector<std::vector<std::size_t>> near(graph.nodes.size());
-  const auto join = [&](std::size_t a, std::size_t b) {
-    near[a].push_back(b);
-    near[b].push_back(a);
-  };
+  const auto group_of = [&](int node) { return graph.nodes[static_cast<std::size_t>(node)].group; };
+  std::vector<std::vector<int>> near(static_cast<std::size_t>(graph.group_count()));
   for (const ModelGraph::Edge& edge : graph.edges) {
-    join(static_cast<std::size_t>(edge.from), static_cast<std::size_t>(edge.to));
+    near[static_cast<std::size_t>(group_of(edge.from))].push_back(group_of(edge.to));
+    near[static_cast<std::size_t>(group_of(edge.to))].push_back(group_of(edge.from));
   }
-  std::vector<std::size_t> first_of(graph.nodes.size(), graph.nodes.size());
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    std::size_t& first = first_of[static_cast<std::size_t>(graph.nodes[i].group)];
-    if (first < graph.nodes.size()) {
-      join(first, i);
-    } else {
-      first = i;
-    }
-  }
-  std::vector<bool> reached(graph.nodes.size(), false);
-  std::vector<std::size_t> open{0};
-  reached[0] = true;
+  std::vector<bool> reached(near.size(), false);
+  std::vector<int> open{group_of(0)};
   while (!open.empty()) {
-    const std::size_t node = open.back();
+    const auto group = static_cast<std::size_t>(open.back());
     open.pop_back();
-    for (const std::size_t next : near[node]) {
-      if (!reached[next]) {
-        reached[next] = true;
-        open.push_back(next);
-      }
+    if (!reached[group]) {
+      reached[group] = true;
+      open.insert(open.end(), near[group].begin(), near[group].end());
     }
   }
-  const auto apart = std::find(reached.begin(), reached.end(), false);
-  if (apart != reached.end()) {
-    const auto node = static_cast<std::size_t>(apart - reached.begin());
-    throw InputError::of("{}: edges: found nothing that joins {} to {}, expected a graph of one piece", source,
-                         graph.nodes[0].name, graph.nodes[node].name);
+  for (const ModelGraph::Node& node : graph.nodes) {
+    if (!reached[static_cast<std::size_t>(node.group)]) {
+      throw InputError::of("{}: edges: found nothing that joins {} to {}, expected a graph of one piece", source,
+                           graph.nodes[0].name, node.name);
+    }
   }
 }
 

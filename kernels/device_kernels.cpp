@@ -4,7 +4,9 @@
 #include "motley/kernels/adamw/adamw.cuh"
 #include "motley/kernels/bfloat16/bfloat16.cuh"
 #include "motley/kernels/boundary_codec/boundary_codec.cuh"
+#include "motley/kernels/dropout/dropout.cuh"
 #include "motley/kernels/router_score/router_score.cuh"
+#include "motley/kernels/sgd/sgd.cuh"
 #include "motley/kernels/squared_norm/squared_norm.cuh"
 
 namespace motley::kernels {
@@ -37,6 +39,11 @@ int motley_kernel_adamw(const AdamwBuffers& buffers, std::size_t count, const De
   return here::adamw(here::AdamwVersion::TwoAhead, buffers, count, runs, run_count, step, stream);
 }
 
+int motley_kernel_sgd(const SgdBuffers& buffers, std::size_t count, const DecayRun* runs, std::size_t run_count,
+                      const SgdStep& step, Stream stream) {
+  return here::sgd(here::SgdVersion::TwoAhead, buffers, count, runs, run_count, step, stream);
+}
+
 int motley_kernel_squared_norms(const void* values, Element element, const std::size_t* begins, std::size_t layers,
                                 std::size_t largest, double* scratch, double* norms, Stream stream) {
   return here::squared_norms(here::NormVersion::Vectorised, values, element, begins, layers, largest, scratch, norms,
@@ -66,6 +73,13 @@ int motley_kernel_decode(const void* codes, std::size_t count, Element element, 
   const bool wide = aligned(values, codes);
   return here::decode(wide ? here::CodecVersion::Vectorised : here::CodecVersion::Plain, codes, count, element, values,
                       stream);
+}
+
+int motley_kernel_dropout(const void* values, Element element, std::size_t samples, std::size_t width,
+                          const DropoutMask& mask, void* dropped, Stream stream) {
+  const bool wide = aligned(values, dropped) && width % 4 == 0;
+  return here::dropout(wide ? here::DropoutVersion::Vectorised : here::DropoutVersion::Plain, values, element, samples,
+                       width, mask, dropped, stream);
 }
 
 int motley_kernel_router_score(const RouterScoreInput& input, double* scratch, double* loss, float* score,

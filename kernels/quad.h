@@ -25,14 +25,19 @@ struct Quad {
     value[2] = arithmetic::float_of(two.y << 16);
     value[3] = arithmetic::float_of(two.y & 0xffff0000U);
   }
-  __device__ void store(float* to) const {
-    *reinterpret_cast<float4*>(to) = make_float4(value[0], value[1], value[2], value[3]);
+  __device__ void store(float* to) const { store_quad(to, 0); }
+  __device__ void store(std::uint16_t* to) const { store_quad(to, 0); }
+
+  /// Values to[4 * quad] and behind. (Of an address that is no such multiple to the compiler, nvcc 13 makes four
+  /// accesses, other than when it loads.)
+  __device__ void store_quad(float* to, std::size_t quad) const {
+    reinterpret_cast<float4*>(to)[quad] = make_float4(value[0], value[1], value[2], value[3]);
   }
-  __device__ void store(std::uint16_t* to) const {
+  __device__ void store_quad(std::uint16_t* to, std::size_t quad) const {
     const auto pair = [](float low, float high) {
       return arithmetic::to_bfloat16(low) | static_cast<std::uint32_t>(arithmetic::to_bfloat16(high)) << 16;
     };
-    *reinterpret_cast<uint2*>(to) = make_uint2(pair(value[0], value[1]), pair(value[2], value[3]));
+    reinterpret_cast<uint2*>(to)[quad] = make_uint2(pair(value[0], value[1]), pair(value[2], value[3]));
   }
 
   /// Values from[i] to from[i + 3]; 0 for those at `count` and beyond.

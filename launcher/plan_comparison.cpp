@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "motley/base/error.h"
+#include "motley/base/median.h"
 #include "motley/plan/files.h"
-#include "motley/profiler/median.h"
 
 namespace motley {
 namespace {
@@ -41,8 +41,8 @@ std::optional<Agreement> agreement(const PlanComparison& comparison) {
   if (errors.empty()) {
     return std::nullopt;
   }
-  std::sort(errors.begin(), errors.end());
-  return Agreement{kendall_tau(predicted, measured), errors[errors.size() / 2], errors.back()};
+  const double worst = *std::max_element(errors.begin(), errors.end());
+  return Agreement{kendall_tau(predicted, measured), median(std::move(errors)), worst};
 }
 
 /// Stages as layers@devices: "0-4@2 5-9@0+1".
@@ -86,7 +86,7 @@ double median_of(std::span<const Seconds> times) {
   for (const Seconds time : times) {
     seconds.push_back(time.value);
   }
-  return seconds.empty() ? 0.0 : spread_of(std::move(seconds)).median;
+  return median(std::move(seconds));
 }
 
 std::string in_words(const PlanComparison& comparison) {

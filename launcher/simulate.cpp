@@ -61,6 +61,7 @@ int command_simulate(const Invocation& invocation) {
     plan.schedule = schedule;
   }
   validate(plan, static_cast<int>(profile.model.layers.size()), profile.cluster.size(), plan_file);
+  check_wires(plan, profile, plan_file);
   const int devices = profile.cluster.size();
   const Simulation simulation =
       simulate(from_file ? schedule_for(plan, schedule, devices) : schedule_of(plan, devices, true),

@@ -5,17 +5,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "motley/base/median.h"
 #include "motley/plan/files.h"
 
 namespace motley {
 namespace {
 
 constexpr std::size_t kWarmUpSteps = 2;
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0.0 : values[values.size() / 2];
-}
 
 /// Of what comes after the steps that warm up, where anything does.
 template <typename Value, typename Number>

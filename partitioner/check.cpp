@@ -239,6 +239,7 @@ Checked check_plan(const Plan& plan, const Profile& profile, const SearchOptions
   try {
     check_options(options);
     validate(plan, static_cast<int>(profile.model.layers.size()), profile.cluster.size(), "plan");
+    check_wires(plan, profile, "plan");
     priced = price(plan, profile, options.clip);
   } catch (const InputError& error) {
     checked.problems = {error.what()};

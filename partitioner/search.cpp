@@ -32,6 +32,19 @@ constexpr Planner kPlanners[] = {{"exact", plan_exact, true},       {"parametric
                                  {"random", plan_random},           {"pipedream", plan_pipedream},
                                  {"dapple", plan_dapple},           {"brute-force", plan_brute_force, true}};
 
+/// Every planner gives any edge any of the formats.
+void check_wires(const Profile& profile, const SearchOptions& options) {
+  for (const std::string& wire : allowed(options).wires) {
+    for (const Device& device : profile.cluster.devices) {
+      if (!profile.model.device(device.type).can_encode(wire)) {
+        throw InputError::of(
+            "allow: found \"{}\", expected wire formats that every device has: {}, of type {}, lacks it", wire,
+            device.name, device.type);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::string name_of(Objective objective) {
@@ -52,6 +65,7 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     if (planner != known.name) continue;
     check_options(options);
     validate(profile, "profile");
+    check_wires(profile, options);
     const auto& devices = profile.cluster.devices;
     if (options.objective == Objective::Cost &&
         std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.usd_per_hour == 0.0; })) {

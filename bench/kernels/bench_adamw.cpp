@@ -1,5 +1,5 @@
-// AdamW and the gradient norm on the host: the plain loops that the kernels replaced in the engine, the kernels, what
-// LibTorch has, and what the memory can do.
+// AdamW, SGD and the gradient norm on the host: the plain loops that the kernels replaced in the engine, the kernels,
+// what LibTorch has, and what the memory can do.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "kernels/measure.h"
 #include "motley/kernels/adamw/adamw.h"
+#include "motley/kernels/sgd/sgd.h"
 #include "motley/kernels/squared_norm/squared_norm.h"
 
 namespace motley {
@@ -66,6 +67,18 @@ void measure(std::int64_t count) {
               g.zero_();
             }},
            {"memcpy of as many bytes", [&] { std::memcpy(to.data_ptr(), from.data_ptr(), 16 * n); }}});
+  const kernels::SgdBuffers sgd{p.data_ptr<float>(), nullptr, g.data_ptr<float>(), m.data_ptr<float>()};
+  const kernels::SgdStep sgd_step{0.5F, 1e-3F, 0.01F, 0.9F};
+  compare("sgd with momentum, " + std::to_string(count) + " parameters (bandwidth: 24 bytes each)",
+          24.0 * static_cast<double>(count),
+          {{"plain loop", [&] { kernels::sgd_reference(sgd, &run, 1, sgd_step); }},
+           {"sgd_on_cpu", [&] { kernels::sgd_on_cpu(sgd, &run, 1, sgd_step); }},
+           {"LibTorch _fused_sgd_ and zero_",
+            [&] {
+              at::_fused_sgd_({p}, {g}, {m}, 0.01, 0.9, 1e-3, 0.0, false, false, false);
+              g.zero_();
+            }},
+           {"memcpy of as many bytes", [&] { std::memcpy(to.data_ptr(), from.data_ptr(), 12 * n); }}});
   double sum = 0.0;
   compare(
       "squared norm, " + std::to_string(count) + " gradients (bandwidth: 4 bytes each)",

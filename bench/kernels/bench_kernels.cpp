@@ -1,5 +1,5 @@
 // Host versions of the kernels against plain loops, LibTorch and the memory, all measured in the same run.
-// Usage: bench_kernels [adamw|codec|router]...   (all without arguments)
+// Usage: bench_kernels [adamw|codec|dropout|router]...   (all without arguments)
 #include <ATen/Parallel.h>
 
 #include <cstring>
@@ -7,6 +7,7 @@
 namespace motley {
 void bench_adamw();
 void bench_codec();
+void bench_dropout();
 void bench_router();
 }  // namespace motley
 
@@ -24,6 +25,9 @@ int main(int argc, char** argv) {
   }
   if (wanted("codec")) {
     motley::bench_codec();
+  }
+  if (wanted("dropout")) {
+    motley::bench_dropout();
   }
   if (wanted("router")) {
     motley::bench_router();

@@ -13,7 +13,9 @@
 #include "motley/kernels/adamw/adamw.cuh"
 #include "motley/kernels/bfloat16/bfloat16.cuh"
 #include "motley/kernels/boundary_codec/boundary_codec.cuh"
+#include "motley/kernels/dropout/dropout.cuh"
 #include "motley/kernels/router_score/router_score.cuh"
+#include "motley/kernels/sgd/sgd.cuh"
 #include "motley/kernels/squared_norm/squared_norm.cuh"
 
 namespace {
@@ -135,6 +137,13 @@ void bench_memory(const Roofline& roof, std::size_t n) {
             [&] { return adamw(version, mixed, n, device_runs.get(), runs.size(), step, nullptr); });
   }
 
+  const SgdStep sgd_step{0.5F, 1e-3F, 0.01F, 0.9F};
+  const SgdBuffers momentum{parameter.get(), nullptr, gradient.get(), mean.get()};
+  for (const auto& [name, version] : {std::pair{"plain", SgdVersion::Plain}, {"two ahead", SgdVersion::TwoAhead}}) {
+    measure(roof, std::string("sgd with momentum, ") + name, 24 * count, 0,
+            [&] { return sgd(version, momentum, n, device_runs.get(), runs.size(), sgd_step, nullptr); });
+  }
+
   constexpr std::size_t kLayers = 8;
   std::vector<std::size_t> begins;
   for (std::size_t layer = 0; layer <= kLayers; ++layer) {
@@ -159,6 +168,10 @@ void bench_memory(const Roofline& roof, std::size_t n) {
     }
     measure(roof, "decode" + name, 4 * count + code_bytes, 0,
             [&] { return decode(codec, codes.get(), n, Element::Float32, mean.get(), nullptr); });
+    const DropoutVersion dropping = fast ? DropoutVersion::Vectorised : DropoutVersion::Plain;
+    measure(roof, "dropout of rows of 1024" + name, 8 * count, 0, [&] {
+      return dropout(dropping, parameter.get(), Element::Float32, n / 1024, 1024, {1, 0, 6554}, mean.get(), nullptr);
+    });
     const ConversionVersion conversion = fast ? ConversionVersion::Vectorised : ConversionVersion::Plain;
     measure(roof, "float32 to bfloat16" + name, 6 * count, 0,
             [&] { return narrow(conversion, parameter.get(), n, half.get(), nullptr); });

@@ -15,7 +15,7 @@ struct Device {
   std::string type;  ///< key into ModelProfile::devices
   Bytes memory;      ///< what a rank's tensors may use: the limit less `connections`
   double usd_per_hour = 0.0;
-  Bytes connections = {};  ///< on a GPU: held for NCCL's edges of a stage
+  Bytes connections = {};  ///< on a GPU: held for NCCL's edges of a stage and a group
 };
 
 /// What the devices of a host share. A rate of 0: not known, or never the limit.

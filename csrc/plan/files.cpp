@@ -117,12 +117,13 @@ json to_json(const DeviceTable& table) {
   for (const auto& [wire, codec] : table.codecs) {
     result["codecs"][wire] = {{"encode", points_of(codec.encode)}, {"decode", points_of(codec.decode)}};
   }
+  if (!table.lacks.empty()) result["lacks"] = table.lacks;
   return result;
 }
 
 DeviceTable table_from(const JsonField& field) {
-  field.allow_only({"alone", "busy", "codecs"});
-  DeviceTable table{times_from(field.at("alone")), times_from(field.at("busy")), {}};
+  field.allow_only({"alone", "busy", "codecs", "lacks"});
+  DeviceTable table{times_from(field.at("alone")), times_from(field.at("busy"))};
   if (field.has("codecs")) {
     const JsonField codecs = field.at("codecs");
     for (const std::string& wire : codecs.keys()) {
@@ -130,6 +131,9 @@ DeviceTable table_from(const JsonField& field) {
       codec.allow_only({"encode", "decode"});
       table.codecs[wire] = {curve_from(codec.at("encode")), curve_from(codec.at("decode"))};
     }
+  }
+  if (field.has("lacks")) {
+    for (const JsonField& wire : field.at("lacks").items()) table.lacks.push_back(wire.text());
   }
   return table;
 }

@@ -40,6 +40,10 @@ BetweenSizes ModelProfile::between_sizes(std::int64_t samples) const {
   return {high - 1, high, static_cast<double>(samples - below) / static_cast<double>(*above - below)};
 }
 
+bool DeviceTable::can_encode(const std::string& wire) const {
+  return std::find(lacks.begin(), lacks.end(), wire) == lacks.end();
+}
+
 const DeviceTable& ModelProfile::device(const std::string& type) const {
   const auto found = devices.find(type);
   if (found == devices.end()) {

@@ -56,6 +56,9 @@ struct DeviceTable {
   DeviceTimes alone;
   DeviceTimes busy;
   std::map<std::string, Codec> codecs = {};  ///< by wire format; one that is not here takes no time
+  std::vector<std::string> lacks = {};       ///< wire formats that it cannot encode: a GPU without kernels of ours
+
+  [[nodiscard]] bool can_encode(const std::string& wire) const;
 };
 
 /// A number of samples among the measured micro-batch sizes: on the straight line from size `low` to size `high`, at

@@ -9,7 +9,6 @@
 #include "motley/base/error.h"
 #include "motley/base/nearest.h"
 #include "motley/plan/limits.h"
-#include "motley/plan/plan.h"
 
 namespace motley {
 namespace {
@@ -47,11 +46,20 @@ void check_times(const DeviceTimes& times, const ModelProfile& model, const std:
 
 void check_codecs(const DeviceTable& table, const std::string& where) {
   const auto formats = wire_formats();
-  for (const auto& [wire, codec] : table.codecs) {
+  const auto expect_format = [&](const std::string& wire, const char* field) {
     if (std::find(formats.begin(), formats.end(), wire) == formats.end()) {
-      throw InputError::of("{}.codecs: found \"{}\", expected {}", where, wire,
+      throw InputError::of("{}.{}: found \"{}\", expected {}", where, field, wire,
                            one_of(wire, {formats.begin(), formats.end()}));
     }
+  };
+  for (const std::string& wire : table.lacks) {
+    expect_format(wire, "lacks");
+    if (wire == "float32" || table.codecs.contains(wire)) {
+      throw InputError::of("{}.lacks: found \"{}\", expected formats without codec other than float32", where, wire);
+    }
+  }
+  for (const auto& [wire, codec] : table.codecs) {
+    expect_format(wire, "codecs");
     if (codec.encode.points().empty() || codec.decode.points().empty()) {
       throw InputError::of("{}.codecs.{}: no measurement, expected at least one point each", where, wire);
     }
@@ -209,6 +217,22 @@ void validate(const Profile& profile, const std::string& source) {
   }
   check_time(cluster.action_overhead, source + ": cluster.action_overhead_s");
   check_time(cluster.norm_exchange, source + ": cluster.norm_exchange_s");
+}
+
+void check_wires(const Plan& plan, const Profile& profile, const std::string& source) {
+  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
+    const std::string& wire = plan.stages[static_cast<std::size_t>(s)].wire;
+    for (int end = s; end <= s + 1; ++end) {
+      for (const Replica& replica : plan.stages[static_cast<std::size_t>(end)].replicas) {
+        const Device& device = profile.cluster.devices.at(static_cast<std::size_t>(replica.device));
+        if (!profile.model.device(device.type).can_encode(wire)) {
+          throw InputError::of(
+              "{}: stages[{}].wire: found \"{}\", expected a format that both ends have: {}, of type {}, lacks it",
+              source, s, wire, device.name, device.type);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace motley

@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "motley/base/error.h"
-#include "motley/profiler/median.h"
+#include "motley/base/median.h"
 #include "motley/stage/wire.h"
 
 namespace motley {
@@ -32,7 +32,7 @@ double median_time(ComputeDevice& device, Pacer& pacer, int repeats, Body&& body
 
 /// Whether the device can encode: int8 needs a kernel.
 bool has(ComputeDevice& device, Wire wire) {
-  return wire != Wire::Int8 || device.tensors().is_cpu() || device.kernels();
+  return wire != Wire::Int8 || device.compute() == nullptr || device.kernels();
 }
 
 }  // namespace
@@ -60,16 +60,19 @@ std::vector<double> measure_codecs(ComputeDevice& device, Pacer pacer, int repea
   return seconds;
 }
 
-std::map<std::string, Codec> codecs_from(const std::vector<double>& seconds) {
-  MOTLEY_CHECK(seconds.size() == 2 * kFormats.size() * kFloats.size(), "{} times of codecs", seconds.size());
-  std::map<std::string, Codec> codecs;
-  auto next = seconds.begin();
-  for (const char* const format : kFormats) {
-    const auto last = next + 2 * kFloats.size();
-    if (std::all_of(next, last, [](double time) { return time == 0.0; })) {
-      next = last;
+void put_codecs(const std::vector<std::vector<double>>& of_ranks, DeviceTable& table) {
+  constexpr std::size_t kTimes = 2 * kFloats.size();  // of a format
+  const std::vector<double> seconds = median_of(of_ranks);
+  MOTLEY_CHECK(seconds.size() == kFormats.size() * kTimes, "{} times of codecs", seconds.size());
+  for (std::size_t f = 0; f < kFormats.size(); ++f) {
+    const bool lacking = std::any_of(of_ranks.begin(), of_ranks.end(), [&](const std::vector<double>& times) {
+      return std::all_of(&times[f * kTimes], &times[f * kTimes] + kTimes, [](double time) { return time == 0.0; });
+    });
+    if (lacking) {
+      table.lacks.emplace_back(kFormats[f]);
       continue;
     }
+    auto next = seconds.begin() + static_cast<std::ptrdiff_t>(f * kTimes);
     std::vector<TransferCurve::Point> encode;
     std::vector<TransferCurve::Point> decode;
     for (const std::int64_t floats : kFloats) {
@@ -81,9 +84,8 @@ std::map<std::string, Codec> codecs_from(const std::vector<double>& seconds) {
       add(encode, *next++);
       add(decode, *next++);
     }
-    codecs[format] = {TransferCurve(encode), TransferCurve(decode)};
+    table.codecs[kFormats[f]] = {TransferCurve(encode), TransferCurve(decode)};
   }
-  return codecs;
 }
 
 }  // namespace motley

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "motley/device/device.h"
@@ -10,11 +9,12 @@
 namespace motley {
 
 /// Seconds that this rank takes to encode and to decode a message, for every wire format that has a codec, in the order
-/// of codecs_from(): medians of `repeats` on its device, at the pace of an emulated one. 0 s throughout for a format
-/// that the device lacks.
+/// that put_codecs() takes: medians of `repeats` on its device, at the pace of an emulated one. 0 s throughout for a
+/// format that the device lacks.
 [[nodiscard]] std::vector<double> measure_codecs(ComputeDevice& device, Pacer pacer, int repeats);
 
-/// The tables of what measure_codecs() returned, by wire format; none for those that the device lacks.
-[[nodiscard]] std::map<std::string, Codec> codecs_from(const std::vector<double>& seconds);
+/// Puts what measure_codecs() returned on each rank of one device type into the type's table: medians, and which
+/// formats one of them lacks.
+void put_codecs(const std::vector<std::vector<double>>& of_ranks, DeviceTable& table);
 
 }  // namespace motley

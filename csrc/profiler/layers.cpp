@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "motley/base/error.h"
-#include "motley/profiler/median.h"
+#include "motley/base/median.h"
 
 namespace motley {
 namespace {

@@ -4,11 +4,11 @@
 #include <array>
 #include <optional>
 
+#include "motley/base/median.h"
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/nccl/cuda_fabric.h"
 #include "motley/cuda/memory.h"
 #include "motley/plan/transports.h"
-#include "motley/profiler/median.h"
 
 namespace motley {
 namespace {
@@ -115,22 +115,23 @@ class Line {
   std::vector<double> numbers_;
 };
 
+/// Memory of this rank's device, for what an NCCL connection takes of it; 0 for other ways.
+Bytes free_for(const LinkOptions& options, const std::string& way) {
+  return way == "nccl" ? options.device->compute()->device().free_memory() : Bytes{};
+}
+
 /// This rank's part of measuring the pair `a`, `b` by one way. `fresh`: one of the two has no NCCL connection before,
 /// so that the first takes memory that later ones share.
 void measure_pair(Communicator& communicator, const LinkOptions& options, int a, int b, const std::string& way,
                   bool fresh, int repeats, Line& mine) {
   const auto column = static_cast<std::size_t>(std::find(kWays.begin(), kWays.end(), way) - kWays.begin());
-  const bool on_nccl = way == "nccl";
-  if (on_nccl && fresh) {
+  if (way == "nccl" && fresh) {
     const Pair first(communicator, options, a, b, way);
   }
-  const CudaDevice* const device = on_nccl ? &options.device->compute()->device() : nullptr;
-  const Bytes free = on_nccl ? device->free_memory() : Bytes{};
+  const Bytes free = free_for(options, way);
   Pair pair(communicator, options, a, b, way);
-  if (on_nccl) {
-    const double taken = 0.5 * static_cast<double>((free - device->free_memory()).value);  // by an edge each way
-    mine.edge_memory() = std::max(mine.edge_memory(), taken);
-  }
+  const double taken = 0.5 * static_cast<double>((free - free_for(options, way)).value);  // by an edge each way
+  mine.edge_memory() = std::max(mine.edge_memory(), taken);
   for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
     const double empty = pair.round_trip(from, to, 1, repeats);
     for (std::size_t size = 0; size < kSizes.size(); ++size) {
@@ -206,13 +207,15 @@ MeasuredLinks measure_links(Communicator& communicator, const LinkOptions& optio
   return measured;
 }
 
-std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const LinkOptions& options,
-                                          const std::vector<std::vector<int>>& groups, int repeats) {
-  std::vector<double> mine(groups.size() * kSizes.size(), 0.0);
+MeasuredGroups measure_groups(Communicator& communicator, const LinkOptions& options,
+                              const std::vector<std::vector<int>>& groups, int repeats) {
+  std::vector<double> mine(groups.size() * kSizes.size() + 1, 0.0);  // times, then memory
   for (std::size_t g = 0; g < groups.size(); ++g) {
     if (std::find(groups[g].begin(), groups[g].end(), communicator.rank()) != groups[g].end()) {
       const std::string way = options.group_way ? options.group_way(groups[g]) : "host";
+      const Bytes free = free_for(options, way);
       const std::unique_ptr<Fabric> fabric = fabric_of(communicator, options, {}, {{groups[g], way}});
+      mine.back() = std::max(mine.back(), static_cast<double>((free - free_for(options, way)).value));
       const std::unique_ptr<Reduction> reduction = fabric->reduction(groups[g]);
       const std::unique_ptr<Group> group = communicator.group(groups[g]);
       for (std::size_t size = 0; size < kSizes.size(); ++size) {
@@ -238,7 +241,10 @@ std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const Link
   std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
   communicator.world().all_gather(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)),
                                   "all-reduce times");
-  std::vector<AllReduce> measured;
+  MeasuredGroups measured;
+  for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator.size()); ++rank) {
+    measured.connections.push_back(Bytes{static_cast<std::int64_t>(all[(rank + 1) * mine.size() - 1])});
+  }
   for (std::size_t g = 0; g < groups.size(); ++g) {
     std::vector<TransferCurve::Point> points;
     Seconds least;
@@ -248,7 +254,7 @@ std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const Link
       }
       points.push_back({Bytes{kSizes[size]}, least});
     }
-    measured.push_back({groups[g], TransferCurve(std::move(points))});
+    measured.all_reduce.push_back({groups[g], TransferCurve(std::move(points))});
   }
   return measured;
 }

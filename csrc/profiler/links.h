@@ -35,10 +35,15 @@ struct MeasuredLinks {
 /// half of the round trip of one byte each way. Medians. Complete on every rank.
 [[nodiscard]] MeasuredLinks measure_links(Communicator& communicator, const LinkOptions& options, int repeats);
 
+struct MeasuredGroups {
+  std::vector<AllReduce> all_reduce;
+  std::vector<Bytes> connections;  ///< by rank: the most that NCCL takes of its device for one of its groups
+};
+
 /// Sums over the groups of `groups` (world ranks, ascending), one group at a time, over the bytes a member has.
 /// Collective over the world. Medians, the slowest member's. Complete on every rank.
-[[nodiscard]] std::vector<AllReduce> measure_all_reduce(Communicator& communicator, const LinkOptions& options,
-                                                        const std::vector<std::vector<int>>& groups, int repeats);
+[[nodiscard]] MeasuredGroups measure_groups(Communicator& communicator, const LinkOptions& options,
+                                            const std::vector<std::vector<int>>& groups, int repeats);
 
 /// Median time of the all-gather that carries clip norms (`values` doubles a rank). Collective.
 [[nodiscard]] Seconds measure_norm_exchange(Communicator& communicator, std::size_t values, int repeats);

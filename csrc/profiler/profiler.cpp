@@ -6,12 +6,12 @@
 
 #include "motley/base/error.h"
 #include "motley/base/host_name.h"
+#include "motley/base/median.h"
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/gather.h"
 #include "motley/profiler/codecs.h"
 #include "motley/profiler/layers.h"
 #include "motley/profiler/links.h"
-#include "motley/profiler/median.h"
 
 namespace motley {
 namespace {
@@ -46,19 +46,6 @@ DeviceTimes unflatten(const std::vector<double>& flat, std::size_t sizes, std::s
     times.update.push_back({*next++});
   }
   return times;
-}
-
-/// Ranks of one type are one device to the planner: the median of their entries.
-std::vector<double> median_of(const std::vector<std::vector<double>>& rows) {
-  std::vector<double> merged(rows.front().size());
-  for (std::size_t i = 0; i < merged.size(); ++i) {
-    std::vector<double> values;
-    for (const std::vector<double>& row : rows) {
-      values.push_back(row[i]);
-    }
-    merged[i] = spread_of(values).median;
-  }
-  return merged;
 }
 
 /// Each rank loads the machine until every rank has its repeats: one that is through passes its mark on and goes on.
@@ -194,8 +181,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   LinkOptions between = options.links;
   between.device = &device;
   MeasuredLinks links = measure_links(communicator, between, kLinkRepeats);
-  const std::vector<AllReduce> all_reduce =
-      measure_all_reduce(communicator, between, likely_replicas(types), kLinkRepeats);
+  MeasuredGroups groups = measure_groups(communicator, between, likely_replicas(types), kLinkRepeats);
   const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
   const Seconds overhead = measure_bookkeeping(communicator);
 
@@ -231,13 +217,13 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
       codecs_of_type.push_back(row(all_codecs));
     }
     table.busy = unflatten(median_of(busy_of_type), sizes, layers);
-    table.codecs = codecs_from(median_of(codecs_of_type));
+    put_codecs(codecs_of_type, table);
     profile.model.devices[type] = std::move(table);
   }
   for (int r = 0; r < ranks; ++r) {
     const auto i = static_cast<std::size_t>(r);
     const Bytes limit{static_cast<std::int64_t>(limits[i])};
-    const Bytes connections = links.connections[i];
+    const Bytes connections = links.connections[i] + groups.connections[i];
     if (connections.value > 0 && connections >= limit) {
       throw Fault::of("rank {}: NCCL takes {} bytes of its GPU, and {} are allowed in all", r, connections.value,
                       limit.value);
@@ -252,7 +238,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   profile.cluster.links = std::move(links.links);
   profile.cluster.transports = std::move(links.transports);
   profile.cluster.action_overhead = overhead;
-  profile.cluster.all_reduce = all_reduce;
+  profile.cluster.all_reduce = std::move(groups.all_reduce);
   profile.cluster.norm_exchange = norm_exchange;
   profile.cluster.emulated = options.emulated;
   return profile;

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "motley/base/error.h"
+#include "motley/base/median.h"
 #include "motley/schedule/simulate.h"
 
 namespace motley {
@@ -22,10 +23,6 @@ double quantile(std::vector<double> values, double share) {
   std::ranges::sort(values);
   const auto place = static_cast<std::size_t>(share * static_cast<double>(values.size()));
   return values[std::min(place, values.size() - 1)];
-}
-
-double median(std::vector<double> values) {
-  return quantile(std::move(values), 0.5);
 }
 
 std::vector<const RecordedStep*> settled(const RunData& run) {

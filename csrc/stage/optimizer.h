@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "motley/base/tensor_spec.h"
@@ -38,9 +37,5 @@ struct OptimizerOptions {
   /// Floats of state per parameter: 2 for adamw, 1 for sgd with momentum, else 0.
   [[nodiscard]] int state_buffers() const;
 };
-
-/// One SGD step; `momentum` is empty where options.momentum is 0. Zeroes `gradient`.
-void sgd_step(std::span<float> parameter, std::span<float> gradient, std::span<float> momentum,
-              const OptimizerOptions& options, std::int64_t step, double decay, double clip_scale);
 
 }  // namespace motley

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <span>
 
 #include "motley/kernels/squared_norm/squared_norm.h"
 #include "motley/workloads/expect_launched.h"
@@ -29,6 +28,11 @@ at::Tensor copied_to(at::Device device, std::vector<Value>& values) {
 kernels::AdamwStep adamw_step(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
   return kernels::adamw_step_of(options.rate_at(step), options.beta1, options.beta2, options.epsilon,
                                 options.weight_decay, step, clip_scale);
+}
+
+kernels::SgdStep sgd_step(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
+  return {static_cast<float>(clip_scale), static_cast<float>(options.rate_at(step)),
+          static_cast<float>(options.weight_decay), static_cast<float>(options.momentum)};
 }
 
 }  // namespace
@@ -129,19 +133,28 @@ void ParameterBuffers::zero_gradients() {
   norms_started_ = false;
 }
 
+std::uint16_t* ParameterBuffers::rounded_bits() {
+  return rounded_.defined() ? static_cast<std::uint16_t*>(rounded_.mutable_data_ptr()) : nullptr;
+}
+
 kernels::AdamwBuffers ParameterBuffers::adamw_buffers() {
   return {parameters_.mutable_data_ptr<float>(),
-          rounded_.defined() ? static_cast<std::uint16_t*>(rounded_.mutable_data_ptr()) : nullptr,
+          rounded_bits(),
           gradients_.mutable_data_ptr(),
           kernels::Element::Float32,
           moments_[0].flat.mutable_data_ptr<float>(),
           moments_[1].flat.mutable_data_ptr<float>()};
 }
 
+kernels::SgdBuffers ParameterBuffers::sgd_buffers() {
+  return {parameters_.mutable_data_ptr<float>(), rounded_bits(), gradients_.mutable_data_ptr<float>(),
+          moments_.empty() ? nullptr : moments_[0].flat.mutable_data_ptr<float>()};
+}
+
 void ParameterBuffers::update(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
   norms_started_ = false;
-  if (queue_ && options.name == "adamw") {
-    launch_adamw(options, step, clip_scale);
+  if (queue_) {
+    launch(options, step, clip_scale);
   } else if (parameters_.is_cpu()) {
     update_on_host(options, step, clip_scale);
   } else {
@@ -149,30 +162,24 @@ void ParameterBuffers::update(const OptimizerOptions& options, std::int64_t step
   }
 }
 
-void ParameterBuffers::launch_adamw(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
-  expect_launched(*queue_.kernels,
-                  queue_.kernels->adamw(adamw_buffers(), static_cast<std::size_t>(parameters_.numel()),
-                                        static_cast<const kernels::DecayRun*>(runs_there_.const_data_ptr()),
-                                        decay_runs_.size(), adamw_step(options, step, clip_scale), queue_.stream),
-                  "adamw");
+void ParameterBuffers::launch(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
+  const auto count = static_cast<std::size_t>(parameters_.numel());
+  const auto* const runs = static_cast<const kernels::DecayRun*>(runs_there_.const_data_ptr());
+  const int error = options.name == "adamw"
+                        ? queue_.kernels->adamw(adamw_buffers(), count, runs, decay_runs_.size(),
+                                                adamw_step(options, step, clip_scale), queue_.stream)
+                        : queue_.kernels->sgd(sgd_buffers(), count, runs, decay_runs_.size(),
+                                              sgd_step(options, step, clip_scale), queue_.stream);
+  expect_launched(*queue_.kernels, error, options.name);
 }
 
 void ParameterBuffers::update_on_host(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
   if (options.name == "adamw") {
     kernels::adamw_on_cpu(adamw_buffers(), decay_runs_.data(), decay_runs_.size(),
                           adamw_step(options, step, clip_scale));
-    return;
+  } else {
+    kernels::sgd_on_cpu(sgd_buffers(), decay_runs_.data(), decay_runs_.size(), sgd_step(options, step, clip_scale));
   }
-  std::size_t begin = 0;
-  for (const kernels::DecayRun& run : decay_runs_) {
-    const auto part = [&](const at::Tensor& flat) {
-      return std::span(flat.mutable_data_ptr<float>() + begin, run.end - begin);
-    };
-    sgd_step(part(parameters_), part(gradients_), moments_.empty() ? std::span<float>{} : part(moments_[0].flat),
-             options, step, run.decays ? options.weight_decay : 0.0, clip_scale);
-    begin = run.end;
-  }
-  round();
 }
 
 void ParameterBuffers::update_by_operators(const OptimizerOptions& options, std::int64_t step, double clip_scale) {
@@ -201,12 +208,7 @@ void ParameterBuffers::update_by_operators(const OptimizerOptions& options, std:
     begin = run.end;
   }
   gradients_.zero_();
-  round();
-}
-
-void ParameterBuffers::round() {
   if (rounded_.defined()) {
-    const at::NoGradGuard no_gradients;
     rounded_.copy_(parameters_);  // to nearest, ties to even, as kernels/bfloat16
   }
 }

@@ -59,10 +59,11 @@ class ParameterBuffers {
   void update_by_operators(const OptimizerOptions& options, std::int64_t step, double clip_scale);
 
  private:
-  void launch_adamw(const OptimizerOptions& options, std::int64_t step, double clip_scale);
+  void launch(const OptimizerOptions& options, std::int64_t step, double clip_scale);
   void update_on_host(const OptimizerOptions& options, std::int64_t step, double clip_scale);
-  void round();
+  [[nodiscard]] std::uint16_t* rounded_bits();
   [[nodiscard]] kernels::AdamwBuffers adamw_buffers();
+  [[nodiscard]] kernels::SgdBuffers sgd_buffers();
 
   kernels::KernelQueue queue_;
   std::vector<LayerRoom> rooms_;

@@ -3,10 +3,12 @@
 #include <bit>
 
 #include "motley/base/error.h"
-#include "motley/workloads/mix.h"
+#include "motley/kernels/mix.h"
 
 namespace motley {
 namespace {
+
+using kernels::mix;
 
 constexpr int kRounds = 6;
 

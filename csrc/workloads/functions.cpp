@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "motley/base/error.h"
+#include "motley/kernels/dropout/dropout.h"
 #include "motley/kernels/router_score/router_score.h"
 #include "motley/workloads/expect_launched.h"
-#include "motley/workloads/mix.h"
 
 namespace motley {
 namespace {
@@ -132,15 +132,22 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
   }
 };
 
-kernels::RouterScoreInput router_input(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                                       const at::Tensor& labels) {
+kernels::Element element_of(const at::Tensor& x) {
+  MOTLEY_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "a kernel for {}",
+               at::toString(x.scalar_type()));
+  return x.scalar_type() == at::kFloat ? kernels::Element::Float32 : kernels::Element::BFloat16;
+}
+
+// Gradients do not depend on the bias. In mixed precision x and weight are bfloat16, all else is float32.
+kernels::RouterScoreInput router_input(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& labels,
+                                       const at::Tensor& bias = {}) {
   return {.queries = static_cast<std::size_t>(x.size(0)),
           .models = static_cast<std::size_t>(weight.size(0)),
           .width = static_cast<std::size_t>(x.size(1)),
-          .element = kernels::Element::Float32,
-          .query = x.const_data_ptr<float>(),
-          .model = weight.const_data_ptr<float>(),
-          .bias = bias.const_data_ptr<float>(),
+          .element = element_of(x),
+          .query = x.const_data_ptr(),
+          .model = weight.const_data_ptr(),
+          .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
           .label = labels.const_data_ptr<float>(),
           .weight = nullptr,
           .positive = nullptr};
@@ -150,14 +157,16 @@ struct ScoresAndCrossEntropy : torch::autograd::Function<ScoresAndCrossEntropy> 
   static variable_list forward(AutogradContext* context, const at::Tensor& given, const at::Tensor& weight,
                                const at::Tensor& bias, const at::Tensor& labels, WeightGradients* queue) {
     const at::Tensor x = given.contiguous();
-    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, x.options());
+    const at::Tensor wide_bias = bias.to(at::kFloat);
+    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, wide_bias.options());
     const at::Tensor by_score = at::empty_like(scores);
-    const double sum = kernels::router_score_on_cpu(
-        router_input(x, weight, bias, labels), scores.mutable_data_ptr<float>(), by_score.mutable_data_ptr<float>());
+    const double sum =
+        kernels::router_score_on_cpu(router_input(x, weight, labels, wide_bias), scores.mutable_data_ptr<float>(),
+                                     by_score.mutable_data_ptr<float>());
     context->save_for_backward({x, weight, bias, labels, by_score});
     context->mark_non_differentiable({scores});
     keep_queue(context, queue);
-    return {scores, at::full({}, sum, x.options())};
+    return {scores, at::full({}, sum, scores.options())};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -166,15 +175,16 @@ struct ScoresAndCrossEntropy : torch::autograd::Function<ScoresAndCrossEntropy> 
     const float scale = gradients[1].item<float>();
     WeightGradients* queue = kept_queue(context);
     queue->add([saved, scale, weight_sum = queue->slot(weight), bias_sum = queue->slot(bias)] {
-      kernels::router_model_gradient_on_cpu(router_input(saved[0], saved[1], saved[2], saved[3]),
+      kernels::router_model_gradient_on_cpu(router_input(saved[0], saved[1], saved[3]),
                                             saved[4].const_data_ptr<float>(), scale,
                                             weight_sum.mutable_data_ptr<float>(), bias_sum.mutable_data_ptr<float>());
     });
     at::Tensor dx;
     if (context->needs_input_grad(0)) {
-      dx = at::empty_like(x);
-      kernels::router_query_gradient_on_cpu(router_input(x, weight, bias, labels), by_score.const_data_ptr<float>(),
-                                            scale, dx.mutable_data_ptr<float>());
+      const at::Tensor wide = at::empty(x.sizes(), by_score.options());
+      kernels::router_query_gradient_on_cpu(router_input(x, weight, labels), by_score.const_data_ptr<float>(), scale,
+                                            wide.mutable_data_ptr<float>());
+      dx = wide.to(x.scalar_type());
     }
     return {dx, {}, {}, {}, {}};
   }
@@ -186,16 +196,18 @@ struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresA
                                const at::Tensor& bias, const at::Tensor& labels, WeightGradients* queue,
                                const kernels::KernelQueue& device) {
     const at::Tensor x = given.contiguous();
-    const at::TensorOptions doubles = x.options().dtype(at::kDouble);
-    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, x.options());
+    const at::Tensor wide_bias = bias.to(at::kFloat);
+    const at::TensorOptions floats = wide_bias.options();
+    const at::TensorOptions doubles = floats.dtype(at::kDouble);
+    const at::Tensor scores = at::empty({x.size(0), weight.size(0)}, floats);
     const at::Tensor by_score = at::empty_like(scores);
-    const at::Tensor by_x = at::empty_like(x);
+    const at::Tensor by_x = at::empty(x.sizes(), floats);
     const at::Tensor sum = at::empty({}, doubles);
     const auto scratch_size = device.kernels->router_loss_scratch(static_cast<std::size_t>(x.size(0)));
     const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, doubles);
     expect_launched(
         *device.kernels,
-        device.kernels->router_score(router_input(x, weight, bias, labels), scratch.mutable_data_ptr<double>(),
+        device.kernels->router_score(router_input(x, weight, labels, wide_bias), scratch.mutable_data_ptr<double>(),
                                      sum.mutable_data_ptr<double>(), scores.mutable_data_ptr<float>(),
                                      by_score.mutable_data_ptr<float>(), by_x.mutable_data_ptr<float>(), device.stream),
         "router_score");
@@ -212,9 +224,9 @@ struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresA
     WeightGradients* queue = kept_queue(context);
     queue->add([saved, scale, device = kept_device(context), weight_sum = queue->slot(saved[1]),
                 bias_sum = queue->slot(saved[2])] {
-      const kernels::RouterScoreInput input = router_input(saved[0], saved[1], saved[2], saved[3]);
+      const kernels::RouterScoreInput input = router_input(saved[0], saved[1], saved[3]);
       const auto scratch_size = device.kernels->router_gradient_scratch(input);
-      const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, saved[0].options());
+      const at::Tensor scratch = at::empty({static_cast<std::int64_t>(scratch_size)}, saved[4].options());
       expect_launched(
           *device.kernels,
           device.kernels->router_model_gradient(input, saved[4].const_data_ptr<float>(), scale.const_data_ptr<float>(),
@@ -222,54 +234,51 @@ struct LaunchedScoresAndCrossEntropy : torch::autograd::Function<LaunchedScoresA
                                                 bias_sum.mutable_data_ptr<float>(), device.stream),
           "router_model_gradient");
     });
-    return {context->needs_input_grad(0) ? saved[5] * scale : at::Tensor(), {}, {}, {}, {}, {}};
+    const at::Tensor dx = context->needs_input_grad(0) ? (saved[5] * scale).to(saved[0].scalar_type()) : at::Tensor();
+    return {dx, {}, {}, {}, {}, {}};
   }
 };
 
-// Four 16-bit draws from one 64-bit number; dropped where a draw is below `threshold`.
-at::Tensor drop(const at::Tensor& input, std::uint64_t key, std::int64_t first_sample, std::uint32_t threshold) {
-  if (!input.is_cpu() || input.scalar_type() != at::kFloat) {
-    // The mask of the host's loop, so that it is the same everywhere.
-    const at::Tensor ones = at::ones(input.sizes(), at::kFloat);
-    return input * drop(ones, key, first_sample, threshold).to(input.device(), input.scalar_type());
+at::Tensor drop(const at::Tensor& input, const kernels::DropoutMask& mask, const kernels::KernelQueue& device) {
+  if (!device && !input.is_cpu()) {
+    // A device without kernels of ours: the host's mask, so that it is the same everywhere.
+    const at::Tensor factors = drop(at::ones(input.sizes(), at::kFloat), mask, {});
+    return (input.to(at::kFloat) * factors.to(input.device())).to(input.scalar_type());
   }
   const at::Tensor x = input.contiguous();
   at::Tensor y = at::empty_like(x);
-  const std::int64_t samples = x.size(0);
-  const std::int64_t width = samples == 0 ? 0 : x.numel() / samples;
-  const float scale = 65536.0F / static_cast<float>(65536U - threshold);
-  const float* from = x.const_data_ptr<float>();
-  float* to = y.mutable_data_ptr<float>();
-  for (std::int64_t s = 0; s < samples; ++s) {
-    const std::uint64_t row_key = mix(key ^ static_cast<std::uint64_t>(first_sample + s));
-    for (std::int64_t i = 0; i < width; i += 4) {
-      std::uint64_t draws = mix(row_key + static_cast<std::uint64_t>(i));
-      const std::int64_t end = std::min<std::int64_t>(i + 4, width);
-      for (std::int64_t j = i; j < end; ++j, draws >>= 16) {
-        const float factor = (draws & 0xffffU) < threshold ? 0.0F : scale;
-        to[s * width + j] = from[s * width + j] * factor;
-      }
-    }
+  const kernels::Element element = element_of(x);
+  const auto samples = static_cast<std::size_t>(x.size(0));
+  const std::size_t width = samples == 0 ? 0 : static_cast<std::size_t>(x.numel()) / samples;
+  const void* const from = x.const_data_ptr();
+  void* const to = y.mutable_data_ptr();
+  if (device) {
+    expect_launched(*device.kernels, device.kernels->dropout(from, element, samples, width, mask, to, device.stream),
+                    "dropout");
+  } else {
+    kernels::dropout_on_cpu(from, element, samples, width, mask, to);
   }
   return y;
 }
 
 struct Dropout : torch::autograd::Function<Dropout> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t key, std::int64_t first_sample,
-                            std::int64_t threshold) {
+                            std::int64_t threshold, const kernels::KernelQueue& device) {
     context->saved_data["key"] = key;
     context->saved_data["first_sample"] = first_sample;
     context->saved_data["threshold"] = threshold;
-    return drop(x, static_cast<std::uint64_t>(key), first_sample, static_cast<std::uint32_t>(threshold));
+    keep_device(context, device);
+    return drop(x, mask_of(context), device);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {drop(gradients[0], static_cast<std::uint64_t>(context->saved_data.at("key").toInt()),
-                 context->saved_data.at("first_sample").toInt(),
-                 static_cast<std::uint32_t>(context->saved_data.at("threshold").toInt())),
-            {},
-            {},
-            {}};
+    return {drop(gradients[0], mask_of(context), kept_device(context)), {}, {}, {}, {}};
+  }
+
+  static kernels::DropoutMask mask_of(const AutogradContext* context) {
+    const auto saved = [&](const char* name) { return context->saved_data.at(name).toInt(); };
+    return {static_cast<std::uint64_t>(saved("key")), saved("first_sample"),
+            static_cast<std::uint32_t>(saved("threshold"))};
   }
 };
 
@@ -301,7 +310,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
 
 ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                     const at::Tensor& labels, const LayerContext& context) {
-  const bool apart = queued(context, weight) && queued(context, bias) && x.scalar_type() == at::kFloat;
+  const bool apart = queued(context, weight) && queued(context, bias) && weight.scalar_type() == x.scalar_type();
   if (apart && context.kernels) {
     const variable_list results =
         LaunchedScoresAndCrossEntropy::apply(x, weight, bias, labels.contiguous(), context.queue, context.kernels);
@@ -324,7 +333,7 @@ at::Tensor dropout(const at::Tensor& x, double probability, const LayerContext& 
     return x;
   }
   return Dropout::apply(x, static_cast<std::int64_t>(context.random.hash(site)), context.random.first_sample,
-                        std::min<std::int64_t>(threshold, 65535));
+                        std::min<std::int64_t>(threshold, 65535), context.kernels);
 }
 
 }  // namespace motley

@@ -27,8 +27,9 @@ struct ScoredLoss {
 };
 
 /// Scores x W^T + b and the sum of their binary cross-entropy with `labels` ([samples, out], 0 to 1, NaN where nobody
-/// knows: neither loss nor gradient). x: float32 [samples, in], W: [out, in], b: [out]. One kernel does what takes
-/// LibTorch a linear layer, binary_cross_entropy_with_logits and the derivatives of both.
+/// knows: neither loss nor gradient). x: [samples, in], W: [out, in], b: [out], all float32 or all bfloat16; scores,
+/// loss and labels are float32. One kernel does what takes LibTorch a linear layer, binary_cross_entropy_with_logits
+/// and the derivatives of both.
 [[nodiscard]] ScoredLoss scores_and_cross_entropy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                                   const at::Tensor& labels, const LayerContext& context);
 

@@ -4,9 +4,11 @@
 #include <fmt/ranges.h>
 
 #include "motley/base/error.h"
-#include "motley/workloads/mix.h"
+#include "motley/kernels/mix.h"
 
 namespace motley {
+
+using kernels::mix;
 
 std::int64_t ParameterSpec::elements() const {
   std::int64_t count = 1;

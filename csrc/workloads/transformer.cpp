@@ -6,11 +6,13 @@
 
 #include "motley/base/error.h"
 #include "motley/config/table_reader.h"
+#include "motley/kernels/mix.h"
 #include "motley/workloads/functions.h"
-#include "motley/workloads/mix.h"
 
 namespace motley {
 namespace {
+
+using kernels::mix;
 
 using Init = ParameterSpec::Init;
 

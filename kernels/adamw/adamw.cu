@@ -16,21 +16,6 @@ struct Arrays {
   float* square;
 };
 
-/// The run that `element` belongs to: the first that ends behind it.
-__device__ inline unsigned run_of(std::size_t element, const DecayRun* runs, unsigned run_count) {
-  unsigned low = 0;
-  unsigned high = run_count - 1;
-  while (low < high) {
-    const unsigned middle = (low + high) / 2;
-    if (runs[middle].end > element) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return low;
-}
-
 template <typename Gradient>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     adamw_plain(Arrays<Gradient> arrays, std::size_t count, const DecayRun* runs, unsigned run_count, AdamwStep step) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "motley/kernels/decay_runs.h"
 #include "motley/kernels/element.h"
 
 namespace motley::kernels {
@@ -25,16 +26,6 @@ struct AdamwStep {
 [[nodiscard]] AdamwStep adamw_step_of(double rate, double beta1, double beta2, double epsilon, double weight_decay,
                                       std::int64_t step, double clip_scale);
 
-/// Elements from the end of the run before (0 for the first) up to `end` decay, or do not.
-struct DecayRun {
-  std::size_t end;
-  bool decays;
-};
-
-/// Every end of a run but the last is a multiple of this many elements, as a layout of parameters aligned to 64 bytes
-/// gives.
-inline constexpr std::size_t kDecayAlignment = 16;
-
 /// Flat buffers of one layout: all parameters of a layer or of a whole stage, each aligned to 64 bytes.
 struct AdamwBuffers {
   float* parameter;        ///< in mixed precision the master copy
@@ -49,7 +40,7 @@ struct AdamwBuffers {
 //   d = gradient * clip;  mean = beta1 * mean + rest1 * d;  square = beta2 * square + rest2 * d * d
 //   parameter = parameter * kept - size * mean / (sqrt(square) * spread + epsilon)
 // One pass: 16 bytes read and 16 written an element, 2 more with `rounded`, 4 less with gradients in bfloat16. `runs`
-// cover the buffers in ascending order.
+// cover the buffers.
 
 /// On the host, vectorised. All versions give the same bits.
 void adamw_on_cpu(const AdamwBuffers& buffers, const DecayRun* runs, std::size_t run_count, const AdamwStep& step);

@@ -3,6 +3,7 @@
 // The arithmetic of one value and one scale, the same source for host and device.
 
 #include "motley/kernels/arithmetic.h"
+#include "motley/kernels/mix.h"
 
 namespace motley::kernels::codec {
 
@@ -29,12 +30,9 @@ MOTLEY_HOST_DEVICE float scale(std::uint32_t largest) {
   return float_of(largest) < kSmallest ? 0.0F : quotient(float_of(largest), 127.0F);
 }
 
-/// A block's random numbers start from this: SplitMix64 (Steele, Lea, Flood 2014) of seed and number of the block.
+/// A block's random numbers start from this: SplitMix64 from `seed`, one number a block.
 MOTLEY_HOST_DEVICE std::uint64_t block_key(std::uint64_t seed, std::uint64_t block) {
-  std::uint64_t x = seed + (block + 1) * 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
+  return mix(seed + block * 0x9e3779b97f4a7c15ULL);
 }
 
 /// Uniform in [0, 1) with 24 bits, for value `place` of the block. MurmurHash3's 32-bit finaliser (Appleby, 2011) of

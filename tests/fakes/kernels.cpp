@@ -33,6 +33,12 @@ int launch(const char* name, Stream stream, Body&& body) {
   return 0;
 }
 
+void expect_covered(const std::string& name, std::size_t count, const DecayRun* runs, std::size_t run_count) {
+  if (run_count == 0 ? count != 0 : runs[run_count - 1].end != count) {
+    State::get().blame(name + " of runs that do not end with the buffers");
+  }
+}
+
 }  // namespace
 
 int motley_kernel_interface() {
@@ -41,10 +47,14 @@ int motley_kernel_interface() {
 
 int motley_kernel_adamw(const AdamwBuffers& buffers, std::size_t count, const DecayRun* runs, std::size_t run_count,
                         const AdamwStep& step, Stream stream) {
-  if (run_count == 0 ? count != 0 : runs[run_count - 1].end != count) {
-    State::get().blame("adamw of runs that do not end with the buffers");
-  }
+  expect_covered("adamw", count, runs, run_count);
   return launch("adamw", stream, [=] { adamw_on_cpu(buffers, runs, run_count, step); });
+}
+
+int motley_kernel_sgd(const SgdBuffers& buffers, std::size_t count, const DecayRun* runs, std::size_t run_count,
+                      const SgdStep& step, Stream stream) {
+  expect_covered("sgd", count, runs, run_count);
+  return launch("sgd", stream, [=] { sgd_on_cpu(buffers, runs, run_count, step); });
 }
 
 int motley_kernel_squared_norms(const void* values, Element element, const std::size_t* begins, std::size_t layers,
@@ -73,6 +83,11 @@ int motley_kernel_encode(const void* values, Element element, std::size_t count,
 
 int motley_kernel_decode(const void* codes, std::size_t count, Element element, void* values, Stream stream) {
   return launch("decode", stream, [=] { decode_on_cpu(codes, count, element, values); });
+}
+
+int motley_kernel_dropout(const void* values, Element element, std::size_t samples, std::size_t width,
+                          const DropoutMask& mask, void* dropped, Stream stream) {
+  return launch("dropout", stream, [=] { dropout_on_cpu(values, element, samples, width, mask, dropped); });
 }
 
 int motley_kernel_router_score(const RouterScoreInput& input, double* /*scratch*/, double* loss, float* score,

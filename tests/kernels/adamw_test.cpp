@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/device_array.h"
+#include "kernels/optimizer_state.h"
 #include "motley/kernels/arithmetic.h"
 
 namespace motley::kernels {
@@ -14,20 +14,6 @@ namespace {
 
 using MOTLEY_KERNEL_SPACE::adamw;
 using MOTLEY_KERNEL_SPACE::AdamwVersion;
-
-std::vector<float> normal(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> distribution;
-  std::vector<float> values(count);
-  for (float& value : values) value = distribution(random);
-  return values;
-}
-
-std::vector<std::uint16_t> rounded(const std::vector<float>& values) {
-  std::vector<std::uint16_t> halves;
-  for (const float value : values) halves.push_back(arithmetic::to_bfloat16(value));
-  return halves;
-}
 
 /// All that a step reads and writes. Gradients are kept in both elements.
 struct State {
@@ -52,17 +38,6 @@ AdamwBuffers buffers_of(State& state, Element element, bool rounds) {
           element,
           state.mean.data(),
           state.square.data()};
-}
-
-/// Parameters of odd sizes behind each other, padded, so that runs begin anywhere in a block of threads.
-std::vector<DecayRun> some_runs(std::size_t count) {
-  std::vector<DecayRun> runs;
-  std::size_t end = 0;
-  for (std::size_t i = 0; end < count; ++i) {
-    end = std::min(count, end + kDecayAlignment * (1 + i * i * 7 % 61));
-    runs.push_back({end, i % 3 != 1});
-  }
-  return runs;
 }
 
 const AdamwStep kStep = adamw_step_of(0.01, 0.9, 0.99, 1e-8, 0.1, 6, 0.37);

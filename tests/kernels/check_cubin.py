@@ -23,9 +23,11 @@ SHARED_LOAD = r"\bLDS(\.\w+)*\.128\b"
 ANYWHERE, IN_LOOP = "anywhere", "in a loop"
 CLAIMS = [
     ("adamw_vectorised", GLOBAL_LOAD, ANYWHERE), ("adamw_vectorised", GLOBAL_STORE, ANYWHERE),
+    ("sgd_vectorised", GLOBAL_LOAD, ANYWHERE), ("sgd_vectorised", GLOBAL_STORE, ANYWHERE),
     ("chunks_vectorisedIf", GLOBAL_LOAD, ANYWHERE),
     ("convert_vectorisedIft", GLOBAL_LOAD, ANYWHERE), ("convert_vectorisedItf", GLOBAL_STORE, ANYWHERE),
     ("encode_vectorised", GLOBAL_LOAD, ANYWHERE), ("decode_vectorised", GLOBAL_STORE, ANYWHERE),
+    ("dropout_vectorisedIf", GLOBAL_LOAD, ANYWHERE), ("dropout_vectorisedIf", GLOBAL_STORE, ANYWHERE),
     ("score_tiledIf", GLOBAL_LOAD, IN_LOOP), ("score_tiled", SHARED_LOAD, IN_LOOP),
     ("model_gradient_tiledIf", GLOBAL_LOAD, IN_LOOP), ("model_gradient_tiled", SHARED_LOAD, IN_LOOP),
 ]

@@ -67,5 +67,25 @@ TEST(DeviceKernels, RowsOfInt8BlocksMayBeginAnywhere) {
   }
 }
 
+TEST(DeviceKernels, RowsOfDropoutMayBeginAnywhere) {
+  const DeviceKernels table = linked_kernels();
+  for (const std::size_t offset : {0, 1, 4}) {
+    for (const std::size_t width : {9, 111, 36}) {
+      const std::size_t samples = 5;
+      const DropoutMask mask{7, 3, 20000};
+      const std::vector<float> values = waves(samples * width + offset);
+      std::vector<float> expected(samples * width);
+      dropout_on_cpu(values.data() + offset, Element::Float32, samples, width, mask, expected.data());
+
+      DeviceArray<float> there(values), back(values.size());
+      EXPECT_EQ(
+          table.dropout(there.data() + offset, Element::Float32, samples, width, mask, back.data() + offset, nullptr),
+          0);
+      EXPECT_EQ(from(offset, back.host()), expected) << offset << ", width " << width;
+      EXPECT_TRUE(back.intact_behind());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace motley::kernels

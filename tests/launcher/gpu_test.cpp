@@ -150,10 +150,10 @@ TEST_F(Gpus, TheFasterTransportIsMeasuredPlannedAndTaken) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const nlohmann::json cluster = nlohmann::json::parse(text_of(profile)).at("cluster");
     ASSERT_EQ(cluster.at("transports").size(), 4U);
-    // An edge each way to the one neighbour there is.
-    EXPECT_EQ(cluster.at("devices")[1].at("connection_bytes"), 10'000'000);
+    // An edge each way to the one neighbour there is, and the group of both.
+    EXPECT_EQ(cluster.at("devices")[1].at("connection_bytes"), 15'000'000);
     outcome = motley_program("show " + profile);
-    EXPECT_THAT(outcome.out, AllOf(HasSubstr(" MB beside 10 MB of NCCL's\n"),
+    EXPECT_THAT(outcome.out, AllOf(HasSubstr(" MB beside 15 MB of NCCL's\n"),
                                    HasSubstr("rank0    to rank1    " + faster), HasSubstr(", the link\n")));
     outcome = motley_program(fmt::format("plan --profile {} --batch 64 --planner uniform --out {}", profile, plan));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -220,6 +220,16 @@ TEST_F(Gpus, WireFormatsRunByKernelsAndInt8NeedsThem) {
   outcome = on_gpus("devices=2;kernel_interface=0", train());
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr(", LibTorch's operators alone (no kernels for GPUs: "));
+  // A profile made without them says so, and no plan made from it uses int8.
+  outcome = on_gpus("devices=2;kernel_interface=0", fmt::format("profile {} --device cuda", config_.string()));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string planning =
+      fmt::format("plan --profile {} --batch 64 --planner uniform --allow ", (folder_ / "run/profile.json").string());
+  EXPECT_EQ(motley_program(planning + "bfloat16").exit_code, 0);
+  outcome = motley_program(planning + "int8");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("allow: found \"int8\", expected wire formats that every device has: rank0, of "
+                                     "type fake GPU (sm_90), lacks it"));
 }
 
 TEST_F(Gpus, HostsWithAndWithoutGpusTrainTogether) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "instances.h"
+#include "motley/base/error.h"
 
 namespace motley {
 namespace {
@@ -35,6 +36,31 @@ TEST_F(Check, FindsNothingWrongWithAHandWrittenPlan) {
   plan_.profile_fingerprint.clear();
   plan_.model_fingerprint.clear();
   EXPECT_THAT(problems(), IsEmpty());
+}
+
+TEST_F(Check, CatchesAWireFormatThatADeviceLacks) {
+  profile_.model.devices.begin()->second.lacks = {"int8"};
+  plan_.profile_fingerprint = fingerprint(profile_);
+  EXPECT_THAT(problems(), IsEmpty());
+  ASSERT_GT(plan_.stages.size(), 1U);
+  plan_.stages.front().wire = "int8";
+  EXPECT_THAT(problems(), Contains(HasSubstr("plan: stages[0].wire: found \"int8\", expected a format that both ends "
+                                             "have")));
+}
+
+TEST_F(Check, NoSearchUsesAWireFormatThatADeviceLacks) {
+  options_.allow = {"bfloat16", "int8"};
+  profile_.model.devices.begin()->second.lacks = {"int8"};
+  for (const char* const planner : {"exact", "parametric", "tailored", "uniform"}) {
+    try {
+      (void)find_plan(planner, profile_, options_);
+      FAIL() << planner;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("allow: found \"int8\", expected wire formats that every device has"));
+    }
+  }
+  options_.allow = {"bfloat16"};
+  EXPECT_NO_THROW((void)find_plan("exact", profile_, options_));
 }
 
 TEST_F(Check, CatchesAWrongIterationTime) {

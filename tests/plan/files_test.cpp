@@ -86,6 +86,7 @@ TEST(ProfileFile, ReadsBackWhatItWrote) {
   profile.cluster.hosts = {{"b", "west", BytesPerSecond{1e9}, BytesPerSecond{2e9}}, {"a", "", {}, {}}};
   const TransferCurve codec(Seconds{0.0}, BytesPerSecond{3e9});
   profile.model.devices["cpu"].codecs["int8"] = {codec, codec};
+  profile.model.devices["cpu"].lacks = {"bfloat16"};
   const json second = to_json(profile);
   EXPECT_EQ(to_json(profile_from_json(second, "x")), second);
   EXPECT_NE(second, first);
@@ -96,6 +97,7 @@ TEST(ProfileFile, WithoutHostsAndCodecsIsWrittenAsBeforeTheyExisted) {
   const json file = to_json(small_profile());
   EXPECT_FALSE(file["cluster"].contains("hosts"));
   EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("codecs"));
+  EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("lacks"));
   EXPECT_EQ(fingerprint(small_profile()), fingerprint(profile_from_json(file, "x")));
 }
 
@@ -150,6 +152,10 @@ TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
         f["model"]["devices"]["cpu"]["codecs"] = {{"int8", {{"encode", json::array()}, {"decode", json::array()}}}};
       }),
       HasSubstr("cpu.codecs.int8: no measurement"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["lacks"] = {"int"}; }),
+              HasSubstr("cpu.lacks: found \"int\", expected one of float32, bfloat16, int8; did you mean \"int8\"?"));
+  EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["lacks"] = {"float32"}; }),
+              HasSubstr("cpu.lacks: found \"float32\", expected formats without codec other than float32"));
 }
 
 TEST(ProfileFile, TruncatedOrMissingFileIsAnInputError) {

@@ -46,7 +46,7 @@ TEST(MeasureLinks, IsCompleteOnEveryRankAndNeverFasterForMore) {
 
 TEST(MeasureAllReduce, IsMeasuredInEveryGroupAndKnownToAll) {
   run_ranks(3, with_deadline(20), [](Communicator& communicator) {
-    const auto measured = measure_all_reduce(communicator, {}, {{0, 1, 2}, {0, 2}}, 3);
+    const auto measured = measure_groups(communicator, {}, {{0, 1, 2}, {0, 2}}, 3).all_reduce;
     ASSERT_EQ(measured.size(), 2U);
     EXPECT_EQ(measured[1].devices, (std::vector<int>{0, 2}));
     for (const AllReduce& group : measured) {

@@ -181,7 +181,7 @@ TEST_F(Report, WhatStandsOutIsNamedWithItsNumbers) {
   write_profile(folder_ / "profile.json", profile_);
   start();
   for (int i = 0; i < 12; ++i) {
-    step(i, 1.0 - 0.05 * i, i % 2 == 0 ? 0.2 : 0.1, 0.08);
+    step(i, 1.0 - 0.05 * i, i % 3 == 0 ? 0.1 : 0.2, 0.08);
   }
   summary();
   const AnalysedRun run = analysed();

@@ -150,6 +150,9 @@ TEST(FakeGpu, EveryStageIsUpdatedByOneLaunchBehindItsNorms) {
   EXPECT_EQ(launched[0].count("router_score"), 0U);
   EXPECT_EQ(launched[1]["router_score"], 4 * kSteps);
   EXPECT_EQ(launched[1]["router_model_gradient"], 4 * kSteps);
+  // Both have layers that drop out, forward and backward alike (no one asks for the embedding's gradient).
+  EXPECT_GT(launched[0]["dropout"], 4 * kSteps);
+  EXPECT_GT(launched[1]["dropout"], 4 * kSteps);
   expect_nothing_left();
 }
 

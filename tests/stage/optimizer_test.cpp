@@ -2,47 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <random>
-#include <vector>
-
 #include "motley/base/error.h"
 
 namespace motley {
 namespace {
-
-std::vector<float> normal(std::size_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> distribution;
-  std::vector<float> values(count);
-  for (float& value : values) {
-    value = distribution(generator);
-  }
-  return values;
-}
-
-TEST(Optimizer, SgdFollowsItsFormula) {
-  for (const double keep : {0.0, 0.9}) {
-    OptimizerOptions options;
-    options.name = "sgd";
-    options.learning_rate = 0.1;
-    options.momentum = keep;
-    auto parameter = normal(19, 1);
-    std::vector<double> p(parameter.begin(), parameter.end()), b(19);
-    std::vector<float> momentum(keep > 0 ? 19 : 0);
-    for (int step = 0; step < 5; ++step) {
-      auto gradient = normal(19, 7 + static_cast<unsigned>(step));
-      for (std::size_t i = 0; i < p.size(); ++i) {
-        b[i] = keep * b[i] + gradient[i] + 0.01 * p[i];
-        p[i] -= 0.1 * b[i];
-      }
-      sgd_step(parameter, gradient, momentum, options, step, 0.01, 1.0);
-    }
-    for (std::size_t i = 0; i < p.size(); ++i) {
-      EXPECT_NEAR(parameter[i], p[i], 2e-6 * std::max(1.0, std::abs(p[i])));
-    }
-  }
-}
 
 TEST(Optimizer, RateWarmsUpLinearlyThenFallsAsACosine) {
   OptimizerOptions options;

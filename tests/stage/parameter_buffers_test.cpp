@@ -81,8 +81,12 @@ TEST(ParameterBuffers, OperatorsGiveWhatTheHostGives) {
 TEST(ParameterBuffers, KernelsForDevicesGiveTheBitsOfTheHost) {
   const kernels::DeviceKernels table = kernels::linked_kernels();
   const Workload workload = router();
-  for (const DType type : {DType::Float32, DType::BFloat16}) {
-    const OptimizerOptions options = options_of("adamw", type);
+  for (const auto& [name, type] : {std::pair<std::string, DType>{"adamw", DType::Float32},
+                                   {"adamw", DType::BFloat16},
+                                   {"sgd", DType::Float32},
+                                   {"sgd", DType::BFloat16}}) {
+    SCOPED_TRACE(name);
+    const OptimizerOptions options = options_of(name, type);
     ParameterBuffers on_host(workload.layers, options, at::kCPU);
     ParameterBuffers launched(workload.layers, options, at::kCPU, {&table, nullptr});
     for (int step = 0; step < 3; ++step) {

@@ -139,6 +139,41 @@ TEST_F(Functions, ScoresAndCrossEntropyAreLibTorchs) {
   }
 }
 
+TEST_F(Functions, ScoresInMixedPrecisionAreThoseOfTheRoundedNumbers) {
+  const kernels::DeviceKernels table = kernels::linked_kernels();
+  for (const auto& [on_device, width] : {std::pair<bool, std::int64_t>{false, 9}, {true, 9}, {true, 12}}) {
+    SCOPED_TRACE(on_device ? "kernels for devices, width " + std::to_string(width) : "host");
+    const auto rounded = [](const at::Tensor& wide) { return wide.to(at::kBFloat16); };
+    Parameter w(rounded(at::randn({5, width}))), b(rounded(at::randn({5})));
+    w.sum = w.sum.to(at::kFloat), b.sum = b.sum.to(at::kFloat);
+    LayerContext apart = context({&w, &b});
+    if (on_device) apart.kernels = {&table, nullptr};
+    const at::Tensor labels =
+        at::rand({6, 5}).masked_fill(at::rand({6, 5}) < 0.4, std::numeric_limits<double>::quiet_NaN());
+    const at::Tensor known = labels.isnan().logical_not();
+    const at::Tensor x = rounded(at::randn({6, width})).requires_grad_();
+    const ScoredLoss found = scores_and_cross_entropy(x, w.value, b.value, labels, apart);
+    EXPECT_EQ(found.scores.scalar_type(), at::kFloat);
+    EXPECT_EQ(found.sum.scalar_type(), at::kFloat);
+    (found.sum * 0.3).backward();
+    queue_.run();
+
+    // The same numbers in float32: of all that is handed on, the gradient of x alone is rounded.
+    const auto wide = [](const at::Tensor& narrow) { return narrow.detach().to(at::kFloat).requires_grad_(); };
+    const at::Tensor wide_x = wide(x), wide_w = wide(w.value), wide_b = wide(b.value);
+    const at::Tensor scores = at::linear(wide_x, wide_w, wide_b);
+    const at::Tensor sum = at::binary_cross_entropy_with_logits(
+        scores.masked_select(known), labels.masked_select(known), {}, {}, at::Reduction::Sum);
+    (sum * 0.3).backward();
+    EXPECT_TRUE(at::allclose(found.scores, scores.detach(), 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(found.sum, sum, 1e-6, 1e-6));
+    EXPECT_TRUE(at::allclose(w.sum, wide_w.grad(), 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(b.sum, wide_b.grad(), 1e-5, 1e-6));
+    EXPECT_EQ(x.grad().scalar_type(), at::kBFloat16);
+    EXPECT_TRUE(at::allclose(x.grad().to(at::kFloat), wide_x.grad(), 1.0 / 256, 1e-6));
+  }
+}
+
 TEST_F(Functions, WeightWithoutSlotTakesTheOrdinaryWay) {
   Parameter w(at::randn({7, 5}));
   const LayerContext apart = context({&w});
@@ -176,12 +211,30 @@ TEST_F(Functions, RandomnessOfASampleDoesNotDependOnHowAMicroBatchIsShared) {
 }
 
 TEST_F(Functions, DropoutsGradientHasTheMaskOfItsForward) {
+  const kernels::DeviceKernels table = kernels::linked_kernels();
+  const at::Tensor ones = at::ones({8, 20});
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    at::Tensor on_host;
+    for (const bool on_device : {false, true}) {
+      LayerContext c;
+      c.training = true;
+      if (on_device) c.kernels = {&table, nullptr};
+      const at::Tensor x = ones.to(type).detach().requires_grad_();
+      const at::Tensor y = dropout(x, 0.4, c);
+      y.sum().backward();
+      EXPECT_TRUE(at::equal(x.grad(), y.detach()));
+      if (!on_device) on_host = y.detach();
+      EXPECT_TRUE(at::equal(on_host, y.detach()));
+    }
+  }
+}
+
+TEST_F(Functions, DropoutInMixedPrecisionIsRoundedOnce) {
   LayerContext c;
   c.training = true;
-  const at::Tensor x = at::ones({8, 20}).requires_grad_();
-  const at::Tensor y = dropout(x, 0.5, c);
-  y.sum().backward();
-  EXPECT_TRUE(at::equal(x.grad(), y.detach()));
+  const at::Tensor x = at::randn({16, 37}).to(at::kBFloat16);
+  const at::Tensor exact = dropout(x.to(at::kFloat), 0.3, c);
+  EXPECT_TRUE(at::equal(dropout(x, 0.3, c), exact.to(at::kBFloat16)));
 }
 
 }  // namespace

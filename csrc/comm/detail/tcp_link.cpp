@@ -18,6 +18,9 @@ namespace {
 constexpr std::size_t kHeader = sizeof(MessageHeader);
 // One turn of the loop moves at most this much of one message, so that others and the heartbeats get theirs.
 constexpr std::size_t kTurn = std::size_t{1} << 20;
+// The rest of a message wakes this thread no more often than when so much of it has come: seldom, since that takes time
+// from what computes on the same core, but often enough to tell a slow link from a peer that is late.
+constexpr std::size_t kAtOnce = std::size_t{1} << 17;
 
 /// What is left of header and payload after `done` bytes, at most a turn.
 template <typename Buffer, typename Header, typename Payload>
@@ -128,6 +131,14 @@ void TcpLink::start_reading() {
   read_some();
 }
 
+void TcpLink::wake_at(std::size_t bytes) {
+  if (bytes == wakes_at_) return;
+  wakes_at_ = bytes;
+  const auto least = static_cast<int>(bytes);
+  boost::system::error_code ignored;
+  socket_.set_option(boost::asio::socket_base::receive_low_watermark(least), ignored);
+}
+
 void TcpLink::read_some() {
   // The payload is read together with the header, before its size is known to agree: when it does not, the run fails
   // anyway.
@@ -144,7 +155,11 @@ void TcpLink::read_some() {
       check_header();
       if (failed_) return;
     }
-    if (in_done_ < kHeader + receives_.front()->into.size()) return read_some();
+    if (const std::size_t size = kHeader + receives_.front()->into.size(); in_done_ < size) {
+      wake_at(std::min(size - in_done_, kAtOnce));
+      return read_some();
+    }
+    wake_at(1);
     if (in_header_.hold <= 0.0) return finish_reading();
     socket_.async_read_some(boost::asio::buffer(&in_release_, 1),
                             [this](const boost::system::error_code& release_error, std::size_t) {

@@ -41,6 +41,7 @@ class TcpLink final : public Link {
   void release();
   void finish_sending();
   void start_reading();
+  void wake_at(std::size_t bytes);
   void read_some();
   void check_header();
   void finish_reading();
@@ -57,6 +58,7 @@ class TcpLink final : public Link {
   MessageHeader in_header_;
   std::size_t out_done_ = 0;
   std::size_t in_done_ = 0;
+  std::size_t wakes_at_ = 1;  // bytes
   bool header_checked_ = false;
   char out_release_ = 0;
   char in_release_ = 0;

@@ -1,4 +1,4 @@
-#include "motley/profiler/median.h"
+#include "motley/base/median.h"
 
 #include <gtest/gtest.h>
 
@@ -16,6 +16,13 @@ TEST(SpreadOf, IsMedianAndInterQuartileRangeOverIt) {
 
 TEST(SpreadOf, OfZerosIsZero) {
   EXPECT_DOUBLE_EQ(spread_of({0.0, 0.0, 0.0}).relative, 0.0);
+}
+
+TEST(Median, IsTheMiddleOrTheMeanOfTheTwoThere) {
+  EXPECT_DOUBLE_EQ(median({}), 0.0);
+  EXPECT_DOUBLE_EQ(median({3.0, 1.0, 2.0}), 2.0);
+  EXPECT_DOUBLE_EQ(median({4.0, 1.0, 2.0, 8.0}), 3.0);
+  EXPECT_EQ(median_of({{1.0, 8.0}, {3.0, 2.0}}), (std::vector<double>{2.0, 5.0}));
 }
 
 }  // namespace

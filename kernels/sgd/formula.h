@@ -1,0 +1,25 @@
+#pragma once
+
+#include "motley/kernels/arithmetic.h"
+#include "motley/kernels/sgd/sgd.h"
+
+namespace motley::kernels {
+
+/// One element's step without momentum, the same source for host and device. `decay` is 0 where the parameter does not
+/// decay.
+MOTLEY_HOST_DEVICE void sgd_element(float& parameter, float gradient, float decay, const SgdStep& step) {
+  using namespace arithmetic;
+  const float d = sum(product(gradient, step.clip), product(decay, parameter));
+  parameter = sum(parameter, -product(step.rate, d));
+}
+
+/// With momentum.
+MOTLEY_HOST_DEVICE void sgd_element(float& parameter, float gradient, float& momentum, float decay,
+                                    const SgdStep& step) {
+  using namespace arithmetic;
+  const float d = sum(product(gradient, step.clip), product(decay, parameter));
+  momentum = sum(product(step.keep, momentum), d);
+  parameter = sum(parameter, -product(step.rate, momentum));
+}
+
+}  // namespace motley::kernels

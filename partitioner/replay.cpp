@@ -267,6 +267,9 @@ bool can_replay(const Plan& plan, const Profile& profile) {
     if (depth <= next_depth) return false;
     next_depth = depth;
   }
+  for (const auto& [type, table] : profile.model.devices) {
+    if (table.codecs.contains("float32")) return false;
+  }
   return std::all_of(profile.cluster.hosts.begin(), profile.cluster.hosts.end(),
                      [](const Host& host) { return host.send.value == 0.0 && host.receive.value == 0.0; });
 }

@@ -71,10 +71,8 @@ StageTables::StageTables(const Profile& profile, const std::vector<std::vector<i
     member_.push_back(members.front());
     other_member_.push_back(members.size() > 1 ? members[1] : members.front());
   }
-  for (const auto& [type, table] : profile.model.devices) {
-    for (const std::string& wire : request_.wires) has_codecs_ = has_codecs_ || table.codecs.contains(wire);
-  }
   add_messages(classes);
+  add_codecs();
 }
 
 void StageTables::add_layers(const ModelProfile& model) {
@@ -159,6 +157,32 @@ void StageTables::add_messages(const std::vector<std::vector<int>>& classes) {
   }
 }
 
+std::size_t StageTables::end_of_link(Pass pass, int c, int cut, int wire) const {
+  const std::size_t by_pass = static_cast<std::size_t>(pass) * request_.wires.size() + static_cast<std::size_t>(wire);
+  return (by_pass * capacity_.size() + static_cast<std::size_t>(c)) * width() + static_cast<std::size_t>(cut);
+}
+
+void StageTables::add_codecs() {
+  bool any = false;
+  for (const auto& [type, table] : profile_.model.devices) {
+    for (const std::string& wire : request_.wires) any = any || table.codecs.contains(wire);
+  }
+  if (!any) return;
+  encoding_.assign(2 * request_.wires.size() * capacity_.size() * width(), 0.0);
+  decoding_ = encoding_;
+  for (const Pass pass : {Pass::Forward, Pass::Backward}) {
+    for (int wire = 0; wire < wires(); ++wire) {
+      for (int c = 0; c < static_cast<int>(capacity_.size()); ++c) {
+        for (int cut = 1; cut < layers_; ++cut) {
+          const std::size_t at = end_of_link(pass, c, cut, wire);
+          encoding_[at] = codec_time(&Codec::encode, pass, c, cut, request_.size, wire);
+          decoding_[at] = codec_time(&Codec::decode, pass, c, cut, request_.size, wire);
+        }
+      }
+    }
+  }
+}
+
 int StageTables::share(std::int64_t samples) const {
   const auto found = std::find(request_.shares.begin(), request_.shares.end(), samples);
   MOTLEY_CHECK(found != request_.shares.end(), "{} samples were not asked for", samples);
@@ -175,8 +199,8 @@ double StageTables::transfer(Pass pass, int from, int to, int cut, std::int64_t 
   return profile_.cluster.links[member_[from]][receiver].time(Bytes{message_bytes(pass, cut, samples, wire)}).value;
 }
 
-double StageTables::codec_time(Pass pass, int c, int cut, std::int64_t samples, int wire,
-                               TransferCurve Codec::*side) const {
+double StageTables::codec_time(TransferCurve Codec::*side, Pass pass, int c, int cut, std::int64_t samples,
+                               int wire) const {
   const auto& codecs = profile_.model.device(profile_.cluster.devices[member_[c]].type).codecs;
   const auto codec = codecs.find(request_.wires[wire]);
   if (codec == codecs.end()) return 0.0;

@@ -62,12 +62,12 @@ class StageTables {
   /// one of `to`.
   [[nodiscard]] double transfer(Pass pass, int from, int to, int cut, std::int64_t samples, int wire) const;
   [[nodiscard]] std::int64_t message_bytes(Pass pass, int cut, std::int64_t samples, int wire) const;
-  /// Seconds that a device of class c needs to encode it, or to decode it.
+  /// Seconds that it takes a device of class c to send it, or to receive it: see Codec.
   [[nodiscard]] double encode(Pass pass, int c, int cut, std::int64_t samples, int wire) const {
-    return has_codecs_ ? codec_time(pass, c, cut, samples, wire, &Codec::encode) : 0.0;
+    return coding(encoding_, &Codec::encode, pass, c, cut, samples, wire);
   }
   [[nodiscard]] double decode(Pass pass, int c, int cut, std::int64_t samples, int wire) const {
-    return has_codecs_ ? codec_time(pass, c, cut, samples, wire, &Codec::decode) : 0.0;
+    return coding(decoding_, &Codec::decode, pass, c, cut, samples, wire);
   }
 
   /// Weights, gradients and optimiser state.
@@ -97,20 +97,28 @@ class StageTables {
     return prefix[row + static_cast<std::size_t>(end)] - prefix[row + static_cast<std::size_t>(first)];
   }
   [[nodiscard]] std::size_t link(Pass pass, int from, int to, int cut, int wire) const;
-  [[nodiscard]] double codec_time(Pass pass, int c, int cut, std::int64_t samples, int wire,
-                                  TransferCurve Codec::*side) const;
+  [[nodiscard]] std::size_t end_of_link(Pass pass, int c, int cut, int wire) const;
+  [[nodiscard]] double coding(const std::vector<double>& whole, TransferCurve Codec::*side, Pass pass, int c, int cut,
+                              std::int64_t samples, int wire) const {
+    if (whole.empty()) return 0.0;
+    return samples == request_.size ? whole[end_of_link(pass, c, cut, wire)]
+                                    : codec_time(side, pass, c, cut, samples, wire);
+  }
+  [[nodiscard]] double codec_time(TransferCurve Codec::*side, Pass pass, int c, int cut, std::int64_t samples,
+                                  int wire) const;
   void add_layers(const ModelProfile& model);
   void add_class(const Profile& profile, const Device& device);
   void add_messages(const std::vector<std::vector<int>>& classes);
+  void add_codecs();
 
   const Profile& profile_;
   TableRequest request_;
   int layers_;
   double overhead_;
-  bool has_codecs_ = false;
   std::vector<double> forward_, backward_, weight_;  // [class][share][layer + 1], prefix sums
   std::vector<double> update_;                       // [class][layer + 1], prefix sums
   std::vector<double> whole_;                        // [pass][wire][class][class][cut], seconds of whole messages
+  std::vector<double> encoding_, decoding_;          // [pass][wire][class][cut], likewise; empty where none takes time
   std::vector<int> member_, other_member_;           // [class], devices for links; the same where there is only one
   std::vector<std::int64_t> parameters_, resident_;  // [layer + 1], prefix sums
   std::vector<std::int64_t> saved_;                  // [share][layer + 1], prefix sums

@@ -45,7 +45,8 @@ struct DeviceTimes {
   std::vector<Seconds> update;                   ///< [layer]: optimiser step, clip norm included
 };
 
-/// Time to encode and to decode a message of a wire format, by its bytes in float32.
+/// What a message of a wire format takes from its sender's and from its receiver's computing, by its bytes in float32:
+/// encoding and decoding, and on a host whose cores all compute, moving it.
 struct Codec {
   TransferCurve encode;
   TransferCurve decode;

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -14,6 +16,13 @@ namespace {
 
 Seconds now() {
   return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
+}
+
+/// Processor time of this thread.
+Seconds worked() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return {static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9};
 }
 
 Bytes bytes_of(const TensorList& tensors) {
@@ -91,14 +100,18 @@ std::vector<LayerProfile> LayerMeter::memory() {
 }
 
 void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples& samples) {
+  // How a pass divides among layers: on a host by processor time, since one whose share is cut off now and then stands
+  // still within any layer, some times as long as a layer takes.
+  const bool on_host = device_.compute() == nullptr;
+  const auto clock = [&] { return on_host ? worked() : now(); };
   const auto timed = [&](std::vector<double>& into, auto&& work) {
-    const Seconds start = now();
+    const Seconds start = clock();
     auto result = pacer_.run([&] {
       auto made = work();
       device_.finish();  // so that the layer's own time is measured, and not that of asking for it
       return made;
     });
-    into.push_back((now() - start).value);
+    into.push_back((clock() - start).value);
     return result;
   };
   const Seconds begin = now();
@@ -117,13 +130,16 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
     if (split) {
       gradient =
           timed(samples.backward_input[layer], [&] { return stage.backward_input(0, std::move(gradient), 1e-3); });
-      timed(samples.backward_weight[layer], [&] {
-        stage.backward_weight(0);
-        return true;
-      });
     } else {
       gradient = timed(samples.backward[layer], [&] { return stage.backward(0, std::move(gradient), 1e-3); });
     }
+  }
+  // Weight gradients later, as in training: what they need has left the caches by then.
+  for (std::size_t layer = stages_.size(); split && layer-- > 0;) {
+    timed(samples.backward_weight[layer], [&] {
+      stages_[layer]->backward_weight(0);
+      return true;
+    });
   }
   (split ? samples.split_passes : samples.passes).push_back((now() - begin).value);
   const Seconds begin_update = now();
@@ -206,8 +222,8 @@ std::vector<LayerTimes> LayerMeter::times_of(const Samples& samples) {
     backward_s += backward.median;
     apart_s += input.median + weight.median;
   }
-  // Where a layer's times are skewed, as by preemption on a shared core, the sum of medians is less than what a pass
-  // takes. The medians say how a pass divides, the passes how long it is.
+  // The medians say how a pass divides, the passes how long it is: a host works only part of it, and where a layer's
+  // times are skewed the sum of medians is less than what a pass takes.
   const double fused = spread_of(samples.passes).median / (forward_s + backward_s);
   const double split_backward_s = spread_of(samples.split_passes).median - fused * forward_s;
   // On a machine that others use, passes of one kind may all have been quicker than the other kind's forwards alone.

@@ -13,7 +13,8 @@ namespace motley {
 
 /// Times of every layer on this rank and how far its whole passes scattered.
 struct MeasuredTimes {
-  DeviceTimes times;    ///< medians of every layer, scaled so that they add up to the median of whole passes
+  DeviceTimes times;    ///< medians of every layer (on a host of processor time), scaled so that they add up to the
+                        ///< median of whole passes
   double spread = 0.0;  ///< inter-quartile range over median of a whole pass, the worst micro-batch size
 };
 

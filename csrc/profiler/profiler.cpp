@@ -12,12 +12,14 @@
 #include "motley/profiler/codecs.h"
 #include "motley/profiler/layers.h"
 #include "motley/profiler/links.h"
+#include "motley/profiler/message_costs.h"
 
 namespace motley {
 namespace {
 
 constexpr int kLinkRepeats = 5;
 constexpr int kCodecRepeats = 9;
+constexpr Seconds kMessageSpan{0.02};  // a repeat
 
 std::vector<double> flatten(const DeviceTimes& times) {
   std::vector<double> flat;
@@ -181,6 +183,9 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   LinkOptions between = options.links;
   between.device = &device;
   MeasuredLinks links = measure_links(communicator, between, kLinkRepeats);
+  const std::vector<double> message_costs =
+      measure_message_costs(communicator, device, pacer, types, links.links,
+                            kMessageSpan * static_cast<double>(std::max<std::int64_t>(1, options.repeats)));
   MeasuredGroups groups = measure_groups(communicator, between, likely_replicas(types), kLinkRepeats);
   const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
   const Seconds overhead = measure_bookkeeping(communicator);
@@ -188,6 +193,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   const std::vector<double> all_alone = gather(communicator, alone, "times alone");
   const std::vector<double> all_busy = gather(communicator, busy, "times busy");
   const std::vector<double> all_codecs = gather(communicator, codecs, "times of codecs");
+  const std::vector<double> all_message_costs = gather(communicator, message_costs, "costs of messages");
   if (rank != 0) {
     return {};
   }
@@ -199,6 +205,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   for (const std::string& type : measured) {
     std::vector<std::vector<double>> busy_of_type;
     std::vector<std::vector<double>> codecs_of_type;
+    std::vector<double> costs_of_messages;
     DeviceTable table;
     bool first = true;
     for (int r = 0; r < ranks; ++r) {
@@ -211,6 +218,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
       };
       if (first) {
         table.alone = unflatten(row(all_alone), sizes, layers);
+        costs_of_messages = row(all_message_costs);
         first = false;
       }
       busy_of_type.push_back(row(all_busy));
@@ -218,6 +226,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
     }
     table.busy = unflatten(median_of(busy_of_type), sizes, layers);
     put_codecs(codecs_of_type, table);
+    put_message_costs(costs_of_messages, table);
     profile.model.devices[type] = std::move(table);
   }
   for (int r = 0; r < ranks; ++r) {

@@ -100,6 +100,7 @@ void add_wire(PipelineCosts& costs, const Plan& plan, const Profile& profile) {
     crossings.push_back({profile.model.layers[static_cast<std::size_t>(stage.end_layer) - 1].output, stage.wire});
     encoded = encoded || stage.wire != "float32";
   }
+  for (const auto& [type, table] : profile.model.devices) encoded = encoded || table.codecs.contains("float32");
   if (encoded) {
     costs.codec = [&profile, crossings, all = plan.micro_batch_size](Edge edge, int from, int to,
                                                                      std::int64_t samples) -> CodecTimes {

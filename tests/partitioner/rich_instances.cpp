@@ -76,7 +76,7 @@ void add_cluster(Draw& draw, Profile& profile, int devices, const Rich& rich) {
     DeviceTable& table = model.devices[fmt::format("t{}", type)];
     table.alone = random_times(draw, model, speed);
     table.busy = random_times(draw, model, speed * draw.real(1.0, 1.3));
-    for (const char* wire : {"bfloat16", "int8"}) {
+    for (const char* wire : {"bfloat16", "int8", "float32"}) {
       if (rich.wires && draw.chance(0.4)) {
         table.codecs[wire] = {random_curve(draw, draw.real(1e-5, 4e-4)), random_curve(draw, draw.real(1e-5, 4e-4))};
       }

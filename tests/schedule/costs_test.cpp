@@ -56,6 +56,24 @@ Plan one_stage(std::vector<Replica> replicas) {
   return plan;
 }
 
+TEST(CostsOf, MessagesOfFloat32TakeTimeOnlyWhereTheDeviceSaysSo) {
+  Profile profile = profile_of_two_sizes();
+  Plan plan = one_stage({{0, 0, 8}});
+  plan.stages = {{0, 1, {{0, 0, 8}}, 2, false, "float32"}, {1, 3, {{1, 0, 8}}, 1, false, "float32"}};
+  const Seconds without = simulate(schedule_of(plan, 4, true), costs_of(plan, profile)).iteration;
+  EXPECT_FALSE(costs_of(plan, profile).codec);
+  profile.model.devices["cpu"].codecs["float32"] = {TransferCurve(Seconds{0.5}, BytesPerSecond{1e3}),
+                                                    TransferCurve(Seconds{0.25}, BytesPerSecond{1e3})};
+  const PipelineCosts costs = costs_of(plan, profile);
+  ASSERT_TRUE(costs.codec);
+  // 8 samples of 100 float32 and 10 bool values; backward, the first alone.
+  const CodecTimes up = costs.codec({0, Pass::Forward}, 0, 1, 0);
+  EXPECT_DOUBLE_EQ(up.encode.value, 0.5 + 8 * 410 / 1e3);
+  EXPECT_DOUBLE_EQ(up.decode.value, 0.25 + 8 * 410 / 1e3);
+  EXPECT_DOUBLE_EQ(costs.codec({0, Pass::Backward}, 1, 0, 0).encode.value, 0.5 + 8 * 400 / 1e3);
+  EXPECT_GT(simulate(schedule_of(plan, 4, true), costs).iteration, without);
+}
+
 TEST(CostsOf, TimesAndMemoryOfAShareLieBetweenTheMeasuredSizes) {
   const Profile profile = profile_of_two_sizes();
   const PipelineCosts costs = costs_of(one_stage({{0, 0, 5}, {1, 5, 7}}), profile);

@@ -1,4 +1,5 @@
 // "exact" over the whole plan space, against every plan simulated.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -328,8 +329,9 @@ TEST(WholeSpaceOptions, BytesWhoseSumWouldOverflowAreRefused) {
 TEST(WholeSpaceOptions, TheCertificateNamesTheSpace) {
   const Instance instance = larger_instance(1);
   const std::string space = found(find_plan("exact", instance.profile, instance.options)).plan.certificate->space;
-  for (const char* part : {"shares in units of", "zero-bubble", "interleaved-1f1b with 2 to 2 rounds", "recomputation",
-                           "wire formats float32, int8"}) {
+  const std::string rounds = fmt::format("interleaved-1f1b with 2 to {} rounds", instance.options.max_rounds);
+  for (const std::string& part : {std::string("shares in units of"), std::string("zero-bubble"), rounds,
+                                  std::string("recomputation"), std::string("wire formats float32, int8")}) {
     EXPECT_THAT(space, testing::HasSubstr(part));
   }
 }

@@ -32,4 +32,14 @@ MOTLEY_HOST_DEVICE unsigned run_of(std::size_t element, const DecayRun* runs, un
   return low;
 }
 
+/// On the host: visit(first element, elements, whether they decay) of every run in order.
+template <typename Visit>
+void for_each_run(const DecayRun* runs, std::size_t run_count, Visit&& visit) {
+  std::size_t begin = 0;
+  for (const DecayRun* run = runs; run != runs + run_count; ++run) {
+    visit(begin, run->end - begin, run->decays);
+    begin = run->end;
+  }
+}
+
 }  // namespace motley::kernels

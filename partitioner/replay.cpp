@@ -258,7 +258,7 @@ class Replay {
 }  // namespace
 
 bool can_replay(const Plan& plan, const Profile& profile) {
-  if (plan.schedule != "1f1b") return false;
+  if (plan.schedule != "1f1b" || profile.model.has_codec("float32")) return false;
   int next_depth = 0;
   for (std::size_t s = plan.stages.size(); s-- > 0;) {
     const StagePlan& stage = plan.stages[s];
@@ -266,9 +266,6 @@ bool can_replay(const Plan& plan, const Profile& profile) {
     const int depth = stage.warm_up > 0 ? stage.warm_up : static_cast<int>(plan.stages.size() - s);
     if (depth <= next_depth) return false;
     next_depth = depth;
-  }
-  for (const auto& [type, table] : profile.model.devices) {
-    if (table.codecs.contains("float32")) return false;
   }
   return std::all_of(profile.cluster.hosts.begin(), profile.cluster.hosts.end(),
                      [](const Host& host) { return host.send.value == 0.0 && host.receive.value == 0.0; });

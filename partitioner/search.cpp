@@ -33,7 +33,7 @@ constexpr Planner kPlanners[] = {{"exact", plan_exact, true},       {"parametric
                                  {"dapple", plan_dapple},           {"brute-force", plan_brute_force, true}};
 
 /// Every planner gives any edge any of the formats.
-void check_wires(const Profile& profile, const SearchOptions& options) {
+void check_allowed_wires(const Profile& profile, const SearchOptions& options) {
   for (const std::string& wire : allowed(options).wires) {
     for (const Device& device : profile.cluster.devices) {
       if (!profile.model.device(device.type).can_encode(wire)) {
@@ -65,7 +65,7 @@ SearchResult find_plan(const std::string& planner, const Profile& profile, const
     if (planner != known.name) continue;
     check_options(options);
     validate(profile, "profile");
-    check_wires(profile, options);
+    check_allowed_wires(profile, options);
     const auto& devices = profile.cluster.devices;
     if (options.objective == Objective::Cost &&
         std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.usd_per_hour == 0.0; })) {

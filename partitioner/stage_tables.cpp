@@ -163,11 +163,10 @@ std::size_t StageTables::end_of_link(Pass pass, int c, int cut, int wire) const 
 }
 
 void StageTables::add_codecs() {
-  bool any = false;
-  for (const auto& [type, table] : profile_.model.devices) {
-    for (const std::string& wire : request_.wires) any = any || table.codecs.contains(wire);
+  if (std::none_of(request_.wires.begin(), request_.wires.end(),
+                   [&](const std::string& wire) { return profile_.model.has_codec(wire); })) {
+    return;
   }
-  if (!any) return;
   encoding_.assign(2 * request_.wires.size() * capacity_.size() * width(), 0.0);
   decoding_ = encoding_;
   for (const Pass pass : {Pass::Forward, Pass::Backward}) {

@@ -7,13 +7,14 @@
 #include <algorithm>
 
 #include "motley/base/error.h"
+#include "motley/base/thread_time.h"
 
 namespace motley {
 namespace {
 
-double now_s(clockid_t clock) {
+double now_s() {
   timespec time{};
-  clock_gettime(clock, &time);
+  clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
@@ -33,16 +34,16 @@ Pacer::Pacer(double speed) : speed_(speed) {
 }
 
 Pacer::Start Pacer::begin() {
-  return {now_s(CLOCK_MONOTONIC), now_s(CLOCK_THREAD_CPUTIME_ID)};
+  return {now_s(), thread_time().value};
 }
 
 void Pacer::end(Start start) {
-  const double cpu_s = now_s(CLOCK_THREAD_CPUTIME_ID) - start.cpu_s;
+  const double cpu_s = thread_time().value - start.cpu_s;
   const double due_s = start.wall_s + cpu_s / speed_ - carried_s_;
-  if (now_s(CLOCK_MONOTONIC) < due_s) {
+  if (now_s() < due_s) {
     sleep_until(due_s);
   }
-  carried_s_ = std::clamp(now_s(CLOCK_MONOTONIC) - due_s, 0.0, kMostCarried.value);
+  carried_s_ = std::clamp(now_s() - due_s, 0.0, kMostCarried.value);
 }
 
 }  // namespace motley

@@ -44,6 +44,10 @@ bool DeviceTable::can_encode(const std::string& wire) const {
   return std::find(lacks.begin(), lacks.end(), wire) == lacks.end();
 }
 
+bool ModelProfile::has_codec(const std::string& wire) const {
+  return std::any_of(devices.begin(), devices.end(), [&](const auto& of) { return of.second.codecs.contains(wire); });
+}
+
 const DeviceTable& ModelProfile::device(const std::string& type) const {
   const auto found = devices.find(type);
   if (found == devices.end()) {

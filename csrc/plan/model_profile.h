@@ -91,6 +91,9 @@ struct ModelProfile {
   /// extrapolated.
   [[nodiscard]] BetweenSizes between_sizes(std::int64_t samples) const;
 
+  /// Whether messages of a wire format take time from some device type's computing.
+  [[nodiscard]] bool has_codec(const std::string& wire) const;
+
   /// The table of `type`. Throws InputError naming the types there are.
   [[nodiscard]] const DeviceTable& device(const std::string& type) const;
 };

@@ -2,27 +2,19 @@
 
 #include <ATen/ATen.h>
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
 #include <numeric>
 
 #include "motley/base/error.h"
 #include "motley/base/median.h"
+#include "motley/base/thread_time.h"
 
 namespace motley {
 namespace {
 
 Seconds now() {
   return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
-}
-
-/// Processor time of this thread.
-Seconds worked() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return {static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9};
 }
 
 Bytes bytes_of(const TensorList& tensors) {
@@ -103,7 +95,7 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
   // How a pass divides among layers: on a host by processor time, since one whose share is cut off now and then stands
   // still within any layer, some times as long as a layer takes.
   const bool on_host = device_.compute() == nullptr;
-  const auto clock = [&] { return on_host ? worked() : now(); };
+  const auto clock = [&] { return on_host ? thread_time() : now(); };
   const auto timed = [&](std::vector<double>& into, auto&& work) {
     const Seconds start = clock();
     auto result = pacer_.run([&] {

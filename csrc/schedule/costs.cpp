@@ -94,13 +94,12 @@ struct Crossing {
 
 void add_wire(PipelineCosts& costs, const Plan& plan, const Profile& profile) {
   std::vector<Crossing> crossings;
-  bool encoded = false;
+  bool encoded = profile.model.has_codec("float32");
   for (int s = 0; s + 1 < plan.stage_count(); ++s) {
     const StagePlan& stage = plan.stages[static_cast<std::size_t>(s)];
     crossings.push_back({profile.model.layers[static_cast<std::size_t>(stage.end_layer) - 1].output, stage.wire});
     encoded = encoded || stage.wire != "float32";
   }
-  for (const auto& [type, table] : profile.model.devices) encoded = encoded || table.codecs.contains("float32");
   if (encoded) {
     costs.codec = [&profile, crossings, all = plan.micro_batch_size](Edge edge, int from, int to,
                                                                      std::int64_t samples) -> CodecTimes {

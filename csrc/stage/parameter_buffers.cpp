@@ -186,10 +186,9 @@ void ParameterBuffers::update_by_operators(const OptimizerOptions& options, std:
   const at::NoGradGuard no_gradients;
   const kernels::AdamwStep adamw = adamw_step(options, step, clip_scale);
   gradients_.mul_(clip_scale);
-  std::size_t begin = 0;
-  for (const kernels::DecayRun& run : decay_runs_) {
+  kernels::for_each_run(decay_runs_.data(), decay_runs_.size(), [&](std::size_t begin, std::size_t count, bool decays) {
     const auto part = [&](const at::Tensor& flat) {
-      return flat.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(run.end - begin));
+      return flat.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
     };
     at::Tensor parameter = part(parameters_);
     at::Tensor gradient = part(gradients_);
@@ -198,15 +197,14 @@ void ParameterBuffers::update_by_operators(const OptimizerOptions& options, std:
       at::Tensor square = part(moments_[1].flat);
       mean.mul_(adamw.beta1).add_(gradient, adamw.rest1);
       square.mul_(adamw.beta2).addcmul_(gradient, gradient, adamw.rest2);
-      if (run.decays) parameter.mul_(adamw.kept);
+      if (decays) parameter.mul_(adamw.kept);
       parameter.addcdiv_(mean, square.sqrt().mul_(adamw.spread).add_(adamw.epsilon), -adamw.size);
     } else {
-      if (run.decays) gradient.add_(parameter, options.weight_decay);
+      if (decays) gradient.add_(parameter, options.weight_decay);
       if (!moments_.empty()) gradient = part(moments_[0].flat).mul_(options.momentum).add_(gradient);
       parameter.sub_(gradient, options.rate_at(step));
     }
-    begin = run.end;
-  }
+  });
   gradients_.zero_();
   if (rounded_.defined()) {
     rounded_.copy_(parameters_);  // to nearest, ties to even, as kernels/bfloat16

@@ -58,10 +58,8 @@ AdamwStep adamw_step_of(double rate, double beta1, double beta2, double epsilon,
 }
 
 void adamw_on_cpu(const AdamwBuffers& buffers, const DecayRun* runs, std::size_t run_count, const AdamwStep& step) {
-  std::size_t begin = 0;
-  for (std::size_t run = 0; run < run_count; ++run) {
-    const std::size_t count = runs[run].end - begin;
-    const float kept = runs[run].decays ? step.kept : 1.0F;
+  for_each_run(runs, run_count, [&](std::size_t begin, std::size_t count, bool decays) {
+    const float kept = decays ? step.kept : 1.0F;
     float* const p = buffers.parameter + begin;
     float* const m = buffers.mean + begin;
     float* const v = buffers.square + begin;
@@ -75,8 +73,7 @@ void adamw_on_cpu(const AdamwBuffers& buffers, const DecayRun* runs, std::size_t
       rounded == nullptr ? update_bfloat16(p, g, m, v, count, kept, step)
                          : update_bfloat16_and_round(p, rounded, g, m, v, count, kept, step);
     }
-    begin = runs[run].end;
-  }
+  });
 }
 
 }  // namespace motley::kernels

@@ -1,6 +1,7 @@
 #include "motley/kernels/adamw/adamw.cuh"
 
 #include "motley/kernels/adamw/formula.h"
+#include "motley/kernels/decay_quads.h"
 #include "motley/kernels/launch.h"
 #include "motley/kernels/quad.h"
 
@@ -32,41 +33,22 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   arrays.gradient[i] = Gradient{};
 }
 
-// Neighbouring threads take neighbouring quads, and a thread's quads lie a block's width apart: every access of a warp
-// is one piece of memory.
 template <unsigned kQuads, typename Gradient>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     adamw_vectorised(Arrays<Gradient> arrays, std::size_t count, const DecayRun* runs, unsigned run_count,
                      AdamwStep step) {
-  __shared__ unsigned first_run;
-  const std::size_t begin = static_cast<std::size_t>(blockIdx.x) * kThreads * 4 * kQuads;
   Quad parameter[kQuads];
   Quad gradient[kQuads];
   Quad mean[kQuads];
   Quad square[kQuads];
-  MOTLEY_UNROLL
-  for (unsigned quad = 0; quad < kQuads; ++quad) {
-    const std::size_t i = begin + (quad * kThreads + threadIdx.x) * 4;
+  const auto load = [&](unsigned quad, std::size_t i) {
     parameter[quad].load(arrays.parameter, i, count);
     gradient[quad].load(arrays.gradient, i, count);
     mean[quad].load(arrays.mean, i, count);
     square[quad].load(arrays.square, i, count);
-  }
-  if (threadIdx.x == 0) {
-    first_run = run_of(begin, runs, run_count);
-  }
-  __syncthreads();
-  unsigned run = first_run;
-  MOTLEY_UNROLL
-  for (unsigned quad = 0; quad < kQuads; ++quad) {
-    const std::size_t i = begin + (quad * kThreads + threadIdx.x) * 4;
-    if (i >= count) {
-      return;
-    }
-    while (runs[run].end <= i) {
-      ++run;
-    }
-    const float kept = runs[run].decays ? step.kept : 1.0F;  // of all four: runs end at multiples of 16
+  };
+  quads_by_run<kQuads>(count, runs, run_count, load, [&](unsigned quad, std::size_t i, bool decays) {
+    const float kept = decays ? step.kept : 1.0F;
     MOTLEY_UNROLL
     for (unsigned k = 0; k < 4; ++k) {
       adamw_element(parameter[quad].value[k], gradient[quad].value[k], mean[quad].value[k], square[quad].value[k], kept,
@@ -79,7 +61,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       parameter[quad].store(arrays.rounded, i, count);
     }
     Quad().store(arrays.gradient, i, count);
-  }
+  });
 }
 
 dim3 blocks_for(std::size_t count, unsigned elements_a_thread) {

@@ -42,10 +42,8 @@ MOTLEY_CLONES void update_with_momentum_and_round(float* p, std::uint16_t* round
 }  // namespace
 
 void sgd_on_cpu(const SgdBuffers& buffers, const DecayRun* runs, std::size_t run_count, const SgdStep& step) {
-  std::size_t begin = 0;
-  for (std::size_t run = 0; run < run_count; ++run) {
-    const std::size_t count = runs[run].end - begin;
-    const float decay = runs[run].decays ? step.decay : 0.0F;
+  for_each_run(runs, run_count, [&](std::size_t begin, std::size_t count, bool decays) {
+    const float decay = decays ? step.decay : 0.0F;
     float* const p = buffers.parameter + begin;
     float* const g = buffers.gradient + begin;
     float* const m = buffers.momentum == nullptr ? nullptr : buffers.momentum + begin;
@@ -57,8 +55,7 @@ void sgd_on_cpu(const SgdBuffers& buffers, const DecayRun* runs, std::size_t run
       rounded == nullptr ? update_with_momentum(p, g, m, count, decay, step)
                          : update_with_momentum_and_round(p, rounded, g, m, count, decay, step);
     }
-    begin = runs[run].end;
-  }
+  });
 }
 
 }  // namespace motley::kernels

@@ -1,5 +1,6 @@
 #include "motley/kernels/sgd/sgd.cuh"
 
+#include "motley/kernels/decay_quads.h"
 #include "motley/kernels/launch.h"
 #include "motley/kernels/quad.h"
 #include "motley/kernels/sgd/formula.h"
@@ -15,51 +16,24 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   if (i >= count) {
     return;
   }
-  const float decay = runs[run_of(i, runs, run_count)].decays ? step.decay : 0.0F;
-  if (buffers.momentum == nullptr) {
-    sgd_element(buffers.parameter[i], buffers.gradient[i], decay, step);
-  } else {
-    sgd_element(buffers.parameter[i], buffers.gradient[i], buffers.momentum[i], decay, step);
-  }
-  if (buffers.rounded != nullptr) {
-    buffers.rounded[i] = arithmetic::to_bfloat16(buffers.parameter[i]);
-  }
-  buffers.gradient[i] = 0.0F;
+  sgd_at(buffers, i, runs[run_of(i, runs, run_count)].decays, step);
 }
 
-// Accesses as in adamw_vectorised.
 template <bool kMomentum>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     sgd_vectorised(SgdBuffers buffers, std::size_t count, const DecayRun* runs, unsigned run_count, SgdStep step) {
-  __shared__ unsigned first_run;
-  const std::size_t begin = static_cast<std::size_t>(blockIdx.x) * kThreads * 4 * kQuads;
   Quad parameter[kQuads];
   Quad gradient[kQuads];
   Quad momentum[kQuads];
-  MOTLEY_UNROLL
-  for (unsigned quad = 0; quad < kQuads; ++quad) {
-    const std::size_t i = begin + (quad * kThreads + threadIdx.x) * 4;
+  const auto load = [&](unsigned quad, std::size_t i) {
     parameter[quad].load(buffers.parameter, i, count);
     gradient[quad].load(buffers.gradient, i, count);
     if (kMomentum) {
       momentum[quad].load(buffers.momentum, i, count);
     }
-  }
-  if (threadIdx.x == 0) {
-    first_run = run_of(begin, runs, run_count);
-  }
-  __syncthreads();
-  unsigned run = first_run;
-  MOTLEY_UNROLL
-  for (unsigned quad = 0; quad < kQuads; ++quad) {
-    const std::size_t i = begin + (quad * kThreads + threadIdx.x) * 4;
-    if (i >= count) {
-      return;
-    }
-    while (runs[run].end <= i) {
-      ++run;
-    }
-    const float decay = runs[run].decays ? step.decay : 0.0F;  // of all four: runs end at multiples of 16
+  };
+  quads_by_run<kQuads>(count, runs, run_count, load, [&](unsigned quad, std::size_t i, bool decays) {
+    const float decay = decays ? step.decay : 0.0F;
     MOTLEY_UNROLL
     for (unsigned k = 0; k < 4; ++k) {
       if (kMomentum) {
@@ -76,7 +50,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       parameter[quad].store(buffers.rounded, i, count);
     }
     Quad().store(buffers.gradient, i, count);
-  }
+  });
 }
 
 }  // namespace

@@ -28,7 +28,9 @@ if(NOT TARGET Motley::torch)
   target_compile_options(Motley::torch INTERFACE "SHELL:-idirafter ${MOTLEY_TORCH_INCLUDE}"
                                                  "SHELL:-idirafter ${MOTLEY_TORCH_INCLUDE}/torch/csrc/api/include")
   target_link_libraries(Motley::torch INTERFACE "${MOTLEY_TORCH_CPU}" "${MOTLEY_C10}" Threads::Threads)
-  # libtorch_cpu of the wheel loads libcudart and libcupti, found beside it through its own rpath or through this one.
-  target_link_options(Motley::torch INTERFACE "-Wl,-rpath,${_torch_lib}" "-Wl,-rpath,${MOTLEY_DEPS}/cuda/lib"
+  # libtorch_cpu of the wheel loads libcudart and libcupti, found beside it through its own rpath or through this one; NCCL
+  # is looked up by name when the program runs, and a wheel of it lies beside LibTorch's.
+  get_filename_component(_nccl_lib "${_torch_lib}/../../nvidia/nccl/lib" ABSOLUTE)
+  target_link_options(Motley::torch INTERFACE "-Wl,-rpath,${_torch_lib}" "-Wl,-rpath,${MOTLEY_DEPS}/cuda/lib" "-Wl,-rpath,${_nccl_lib}"
                                               "-Wl,--disable-new-dtags" "-Wl,--allow-shlib-undefined")
 endif()

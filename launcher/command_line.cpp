@@ -149,7 +149,7 @@ int run_command_line(int argc, char** argv, const WorkloadRegistry& registry) {
     complain(error.what());
     return 2;
   } catch (const std::exception& error) {
-    complain(error.what());
+    complain(message_of(error));
     return 1;
   }
 }

@@ -203,7 +203,10 @@ RankDevice::RankDevice(GpuSupport support, const Config& config, HostMemory memo
     mine.nccl = nccl_ ? nccl_->version : 0;
     mine.no_nccl = support.no_nccl;
     mine.no_kernels = support.no_kernels;
-    device_ = cuda_device(*cuda_, Bytes{config.devices.memory_mb * 1'000'000}, memory, kernels_ ? &*kernels_ : nullptr);
+    device_ = cuda_device(*cuda_, {.cap = Bytes{config.devices.memory_mb * 1'000'000},
+                                   .memory = memory,
+                                   .kernels = kernels_ ? &*kernels_ : nullptr,
+                                   .deterministic = config.train.deterministic});
   } else {
     mine.no_cuda = support.no_cuda;
     device_ = host_device(memory);
@@ -246,18 +249,14 @@ void RankDevice::equip(ExecutorOptions& options, const Plan& plan, const Config&
                        const std::string& source) const {
   options.device = device_.get();
   options.nccl = nccl_ ? &*nccl_ : nullptr;
-  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
-    for (int end = s; end <= s + 1 && plan.stages[static_cast<std::size_t>(s)].wire == "int8"; ++end) {
-      for (const Replica& replica : plan.stages[static_cast<std::size_t>(end)].replicas) {
-        const RankFacts& facts = facts_.at(static_cast<std::size_t>(replica.device));
-        if (!facts.no_kernels.empty()) {
-          throw InputError::of(
-              "{}: stages[{}].wire: found \"int8\", expected \"float32\" or \"bfloat16\": {} has a GPU and {}", source,
-              s, who(facts), facts.no_kernels);
-        }
-      }
+  for_each_edge_end(plan, [&](int stage, int end) {
+    const RankFacts& facts = facts_.at(static_cast<std::size_t>(end));
+    if (plan.stages[static_cast<std::size_t>(stage)].wire == "int8" && !facts.no_kernels.empty()) {
+      throw InputError::of(
+          "{}: stages[{}].wire: found \"int8\", expected \"float32\" or \"bfloat16\": {} has a GPU and {}", source,
+          stage, who(facts), facts.no_kernels);
     }
-  }
+  });
   // Between two ranks there is one edge each way, whatever stages it serves.
   std::map<std::pair<int, int>, std::string> planned;
   for (int s = 0; s + 1 < plan.stage_count(); ++s) {

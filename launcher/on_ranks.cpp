@@ -40,7 +40,7 @@ int on_ranks(const std::string& program, const std::function<std::optional<RankI
       if (!rank) {
         throw;
       }
-      refusal = Refusal{error.what(), exit_code_of(error)};
+      refusal = Refusal{message_of(error), exit_code_of(error)};
     }
   };
   attempt([&] { inputs = prepare(); });
@@ -76,7 +76,7 @@ int on_ranks(const std::string& program, const std::function<std::optional<RankI
     end_mpi_together();
     return 0;
   } catch (const std::exception& error) {
-    signals.report(error.what());
+    signals.report(message_of(error));
     // Of another rank's mistake this one hears by an error of communication.
     const bool by_input = communicator && communicator->failure_state()->by_input();
     return by_input ? kInputWrong : exit_code_of(error);

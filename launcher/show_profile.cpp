@@ -86,12 +86,11 @@ std::string in_words(const Profile& profile) {
     text += "note: " + profile.cluster.note + '\n';
   }
   for (const Device& device : profile.cluster.devices) {
-    text += fmt::format(
-        "  {:<8} {} on {}, {:.0f} MB{}\n", device.name, device.type, device.host,
-        static_cast<double>(device.memory.value) / 1e6,
-        device.connections.value == 0
-            ? ""
-            : fmt::format(" beside {:.0f} MB of NCCL's", static_cast<double>(device.connections.value) / 1e6));
+    text += fmt::format("  {:<8} {} on {}, {:.0f} MB{}\n", device.name, device.type, device.host,
+                        static_cast<double>(device.memory.value) / 1e6,
+                        device.libraries.value == 0 ? ""
+                                                    : fmt::format(" beside {:.0f} MB of CUDA's libraries",
+                                                                  static_cast<double>(device.libraries.value) / 1e6));
   }
   for (const auto& [type, table] : model.devices) {
     text += layers_table(model, type, table);

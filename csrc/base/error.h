@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -35,6 +36,9 @@ class InternalError : public std::logic_error {
  public:
   using std::logic_error::logic_error;
 };
+
+/// What `error` says, without the stack that LibTorch puts below some messages.
+[[nodiscard]] std::string message_of(const std::exception& error);
 
 [[noreturn]] void fail_check(const char* file, int line, const char* condition, const std::string& message);
 

@@ -98,7 +98,7 @@ void Communicator::abort(const std::string& reason) {
 }
 
 void Communicator::abort(const std::exception& error) {
-  endpoint_->abort(error.what(), dynamic_cast<const InputError*>(&error) != nullptr);
+  endpoint_->abort(message_of(error), dynamic_cast<const InputError*>(&error) != nullptr);
 }
 
 void Communicator::end_late(std::string_view what, int peer, Seconds waited) {

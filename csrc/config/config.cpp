@@ -28,6 +28,8 @@ TrainConfig read_train(TableReader reader) {
   c.warmup_steps = reader.integer("warmup_steps", c.warmup_steps, 0, kNoLimit, "steps of linear warm-up");
   c.precision = reader.choice("precision", c.precision, {"float32", "bfloat16"},
                               "of weights and activations; bfloat16 keeps float32 weights for the optimiser");
+  c.deterministic = reader.boolean("deterministic", c.deterministic,
+                                   "losses on GPUs are the same bits each time; false where a layer has no such way");
   c.min_rate_ratio =
       reader.number("min_rate_ratio", c.min_rate_ratio, 0.0, 1.0, "cosine decay ends at this share of the rate");
   reader.finish();

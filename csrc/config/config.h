@@ -27,6 +27,7 @@ struct TrainConfig {
   std::int64_t warmup_steps = 0;
   double min_rate_ratio = 0.0;
   std::string precision = "float32";
+  bool deterministic = true;
 };
 
 /// [profile]

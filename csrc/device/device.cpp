@@ -1,12 +1,16 @@
 #include "motley/device/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/ones.h>
 #include <c10/core/AllocatorConfig.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <vector>
 
 #include "motley/base/error.h"
@@ -47,14 +51,18 @@ class Host final : public ComputeDevice {
 
 class Cuda final : public ComputeDevice {
  public:
-  Cuda(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory, const kernels::DeviceKernels* kernels)
-      : device_(device), memory_(memory), kernels_(kernels), compute_(device), clock_(compute_) {
+  Cuda(const CudaDevice& device, const CudaOptions& options)
+      : device_(device), memory_(options.memory), kernels_(options.kernels), compute_(device), clock_(compute_) {
     if (device.is_fake()) return;
     load_torch_cuda();
-    const double fraction = static_cast<double>(cap.value) / static_cast<double>(device.properties().memory.value);
+    if (options.deterministic) compute_the_same_each_time();
+    const double fraction =
+        static_cast<double>(options.cap.value) / static_cast<double>(device.properties().memory.value);
     if (fraction < 1.0) {
       c10::CachingAllocator::setAllocatorSettings(fmt::format("per_process_memory_fraction:{:.6f}", fraction));
     }
+    // The allocator reads its settings now, and knows of no device before: it could not even be asked what it holds.
+    at::globalContext().lazyInitDevice(c10::kCUDA);
     bind();
   }
 
@@ -72,6 +80,10 @@ class Cuda final : public ComputeDevice {
     // LibTorch names a stream that is not its own by its address (getStreamFromExternal).
     const auto id = static_cast<c10::StreamId>(reinterpret_cast<std::intptr_t>(compute_.handle()));
     guard.exchangeStream(c10::Stream(c10::Stream::UNSAFE, tensors(), id));
+    // Backward passes in this thread too: else another one computes them, with workspaces of its own, and may hold
+    // tensors for a moment after they are done.
+    c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+    take_workspaces();
   }
 
   Stamp stamp() override {
@@ -99,10 +111,11 @@ class Cuda final : public ComputeDevice {
 
   Memory memory() const override {
     if (device_.is_fake()) return counted(memory_);
-    const auto stats = c10::getDeviceAllocator(c10::kCUDA)->getDeviceStats(tensors().index());
-    const auto& bytes = stats.requested_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
-    return {Bytes{bytes.current}, Bytes{bytes.peak}};
+    const Memory all = allocated();
+    return {all.live - workspaces_, all.peak - workspaces_};
   }
+
+  Bytes workspaces() const override { return workspaces_; }
 
   void reset_peak() override {
     if (!device_.is_fake()) {
@@ -113,9 +126,39 @@ class Cuda final : public ComputeDevice {
   }
 
  private:
+  /// Attention's gradients, say, are otherwise sums in the order in which blocks of threads happen to end.
+  static void compute_the_same_each_time() {
+    // What LibTorch asks of cuBLAS then: workspaces of a fixed size. To be set before the first is taken.
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+    at::globalContext().setBenchmarkCuDNN(false);
+    at::globalContext().setDeterministicCuDNN(true);
+  }
+
+  /// By LibTorch's allocator, asked for and not yet given back.
+  Memory allocated() const {
+    const auto stats = c10::getDeviceAllocator(c10::kCUDA)->getDeviceStats(tensors().index());
+    const auto& bytes = stats.requested_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+    return {Bytes{bytes.current}, Bytes{bytes.peak}};
+  }
+
+  /// cuBLAS takes its workspaces at a thread's first product of matrices on a stream, and keeps them.
+  void take_workspaces() {
+    const Bytes before = allocated().live;
+    for (const c10::ScalarType type : {c10::ScalarType::Float, c10::ScalarType::BFloat16}) {
+      const at::Tensor ones = at::ones({64, 64}, c10::TensorOptions(tensors()).dtype(type));
+      (void)at::addmm(ones, ones, ones);
+      (void)at::addmm(ones[0], ones, ones);
+    }
+    compute_.finish();
+    workspaces_ += allocated().live - before;
+  }
+
   const CudaDevice& device_;
   std::optional<HostMemory> memory_;
   const kernels::DeviceKernels* kernels_;
+  Bytes workspaces_;
   Stream compute_;
   CudaClock clock_;
   std::vector<StreamEvent> events_;
@@ -140,9 +183,8 @@ std::unique_ptr<ComputeDevice> host_device(std::optional<HostMemory> memory) {
   return std::make_unique<Host>(memory);
 }
 
-std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap, std::optional<HostMemory> memory,
-                                           const kernels::DeviceKernels* kernels) {
-  return std::make_unique<Cuda>(device, cap, memory, kernels);
+std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, const CudaOptions& options) {
+  return std::make_unique<Cuda>(device, options);
 }
 
 }  // namespace motley

@@ -31,7 +31,7 @@ class ComputeDevice {
   [[nodiscard]] virtual std::string type() const = 0;
   /// Where tensors live.
   [[nodiscard]] virtual c10::Device tensors() const = 0;
-  /// Makes LibTorch compute here when this thread calls it.
+  /// Makes LibTorch compute here when this thread calls it, backward passes in this thread too.
   virtual void bind() = 0;
 
   [[nodiscard]] virtual Stamp stamp() = 0;
@@ -53,8 +53,10 @@ class ComputeDevice {
     Bytes live;
     Bytes peak;  ///< since the last reset_peak()
   };
-  /// What LibTorch's tensors take here.
+  /// What tensors take here.
   [[nodiscard]] virtual Memory memory() const = 0;
+  /// What LibTorch's libraries hold for themselves, of what tensors may take. Nothing on the host.
+  [[nodiscard]] virtual Bytes workspaces() const { return {}; }
   virtual void reset_peak() = 0;
 };
 
@@ -64,10 +66,15 @@ class ComputeDevice {
 /// Loads LibTorch's CUDA part, to be called before LibTorch is used for anything. Throws Fault in one line.
 void load_torch_cuda();
 
-/// A CUDA device, of which tensors may take `cap`, and the kernels it launches, which outlive it; null: none of ours.
-/// On a fake, tensors are the host's and `memory` counts them. Throws Fault as load_torch_cuda().
-[[nodiscard]] std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, Bytes cap,
-                                                         std::optional<HostMemory> memory = std::nullopt,
-                                                         const kernels::DeviceKernels* kernels = nullptr);
+struct CudaOptions {
+  Bytes cap;                                        ///< what tensors may take
+  std::optional<HostMemory> memory = std::nullopt;  ///< of a fake, whose tensors are the host's: counts them
+  const kernels::DeviceKernels* kernels = nullptr;  ///< what it launches; they outlive it; null: none of ours
+  /// LibTorch, in this whole process, uses what gives the same bits each time, and throws where a layer has no such.
+  bool deterministic = true;
+};
+
+/// Throws Fault as load_torch_cuda().
+[[nodiscard]] std::unique_ptr<ComputeDevice> cuda_device(const CudaDevice& device, const CudaOptions& options);
 
 }  // namespace motley

@@ -13,9 +13,9 @@ struct Device {
   std::string name;  ///< unique, e.g. "rank0"
   std::string host;
   std::string type;  ///< key into ModelProfile::devices
-  Bytes memory;      ///< what a rank's tensors may use: the limit less `connections`
+  Bytes memory;      ///< what a rank's tensors may use: the limit less `libraries`
   double usd_per_hour = 0.0;
-  Bytes connections = {};  ///< on a GPU: held for NCCL's edges of a stage and a group
+  Bytes libraries = {};  ///< on a GPU: held for NCCL's edges of a stage and a group, and as workspaces of cuBLAS
 };
 
 /// What the devices of a host share. A rate of 0: not known, or never the limit.

@@ -220,8 +220,8 @@ json without_links(const ClusterProfile& cluster) {
                        {"type", device.type},
                        {"memory_bytes", device.memory.value},
                        {"usd_per_hour", device.usd_per_hour}});
-    if (device.connections.value > 0) {
-      devices.back()["connection_bytes"] = device.connections.value;
+    if (device.libraries.value > 0) {
+      devices.back()["library_bytes"] = device.libraries.value;
     }
   }
   json all_reduce = json::array();
@@ -254,11 +254,11 @@ ClusterProfile cluster_from(const JsonField& field) {
                     "emulated", "note"});
   ClusterProfile cluster;
   for (const JsonField& item : field.at("devices").items()) {
-    item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour", "connection_bytes"});
+    item.allow_only({"name", "host", "type", "memory_bytes", "usd_per_hour", "library_bytes"});
     cluster.devices.push_back({item.at("name").text(), item.at("host").text(), item.at("type").text(),
                                item.at("memory_bytes").bytes(),
                                item.has("usd_per_hour") ? item.at("usd_per_hour").number() : 0.0,
-                               item.has("connection_bytes") ? item.at("connection_bytes").bytes() : Bytes{}});
+                               item.has("library_bytes") ? item.at("library_bytes").bytes() : Bytes{}});
   }
   if (field.has("hosts")) {
     for (const JsonField& item : field.at("hosts").items()) {

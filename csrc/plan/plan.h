@@ -78,4 +78,14 @@ struct Plan {
 /// A device has one stage, unless the schedule is interleaved-1f1b (see schedule_names) or listed.
 void validate(const Plan& plan, int layers, int devices, const std::string& source);
 
+/// visit(stage, device) for every device at either end of the edge from `stage` to the next, edge by edge.
+template <typename Visit>
+void for_each_edge_end(const Plan& plan, Visit&& visit) {
+  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
+    for (int end = s; end <= s + 1; ++end) {
+      for (const Replica& replica : plan.stages[static_cast<std::size_t>(end)].replicas) visit(s, replica.device);
+    }
+  }
+}
+
 }  // namespace motley

@@ -220,19 +220,15 @@ void validate(const Profile& profile, const std::string& source) {
 }
 
 void check_wires(const Plan& plan, const Profile& profile, const std::string& source) {
-  for (int s = 0; s + 1 < plan.stage_count(); ++s) {
-    const std::string& wire = plan.stages[static_cast<std::size_t>(s)].wire;
-    for (int end = s; end <= s + 1; ++end) {
-      for (const Replica& replica : plan.stages[static_cast<std::size_t>(end)].replicas) {
-        const Device& device = profile.cluster.devices.at(static_cast<std::size_t>(replica.device));
-        if (!profile.model.device(device.type).can_encode(wire)) {
-          throw InputError::of(
-              "{}: stages[{}].wire: found \"{}\", expected a format that both ends have: {}, of type {}, lacks it",
-              source, s, wire, device.name, device.type);
-        }
-      }
+  for_each_edge_end(plan, [&](int stage, int end) {
+    const std::string& wire = plan.stages[static_cast<std::size_t>(stage)].wire;
+    const Device& device = profile.cluster.devices.at(static_cast<std::size_t>(end));
+    if (!profile.model.device(device.type).can_encode(wire)) {
+      throw InputError::of(
+          "{}: stages[{}].wire: found \"{}\", expected a format that both ends have: {}, of type {}, lacks it", source,
+          stage, wire, device.name, device.type);
     }
-  }
+  });
 }
 
 }  // namespace motley

@@ -93,18 +93,42 @@ std::vector<LayerProfile> LayerMeter::memory() {
 
 void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples& samples) {
   // How a pass divides among layers: on a host by processor time, since one whose share is cut off now and then stands
-  // still within any layer, some times as long as a layer takes.
+  // still within any layer, some times as long as a layer takes. On a GPU by its own clock, as work follows on work in
+  // training: waiting for each layer would add the time that it takes to ask for the next. Where a speed is emulated, a
+  // layer must be done before it is slowed down.
   const bool on_host = device_.compute() == nullptr;
+  const bool by_stamps = !on_host && !pacer_.emulates();
+  struct Stamped {
+    std::vector<double>* into;
+    ComputeDevice::Stamp start;
+    ComputeDevice::Stamp end;
+  };
+  std::vector<Stamped> stamped;
   const auto clock = [&] { return on_host ? thread_time() : now(); };
   const auto timed = [&](std::vector<double>& into, auto&& work) {
+    if (by_stamps) {
+      const ComputeDevice::Stamp start = device_.stamp();
+      auto made = work();
+      stamped.push_back({&into, start, device_.stamp()});
+      return made;
+    }
     const Seconds start = clock();
     auto result = pacer_.run([&] {
       auto made = work();
-      device_.finish();  // so that the layer's own time is measured, and not that of asking for it
+      device_.finish();
       return made;
     });
     into.push_back((clock() - start).value);
     return result;
+  };
+  const auto settled = [&] {
+    device_.finish();
+    for (const Stamped& layer : stamped) {
+      layer.into->push_back((device_.time_of(layer.end) - device_.time_of(layer.start)).value);
+    }
+    stamped.clear();
+    device_.forget_stamps();
+    return now();
   };
   const Seconds begin = now();
   TensorList input;
@@ -133,17 +157,17 @@ void LayerMeter::pass(std::int64_t size, bool split, std::int64_t step, Samples&
       return true;
     });
   }
-  (split ? samples.split_passes : samples.passes).push_back((now() - begin).value);
-  const Seconds begin_update = now();
+  const Seconds begin_update = settled();
+  (split ? samples.split_passes : samples.passes).push_back((begin_update - begin).value);
   for (std::size_t layer = 0; layer < stages_.size(); ++layer) {
     timed(samples.update[layer], [&] {
-      (void)stages_[layer]->squared_norms();
+      stages_[layer]->start_norms();
       stages_[layer]->update(step, 1.0);
       return true;
     });
-    (void)stages_[layer]->take_loss();
   }
-  samples.update_passes.push_back((now() - begin_update).value);
+  samples.update_passes.push_back((settled() - begin_update).value);
+  for (const auto& stage : stages_) (void)stage->take_loss();
 }
 
 void LayerMeter::measure_memory(std::int64_t size, bool split, std::vector<LayerProfile>& profiles) {

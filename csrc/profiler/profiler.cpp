@@ -190,6 +190,8 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   const Seconds norm_exchange = measure_norm_exchange(communicator, layers + 4, 20);
   const Seconds overhead = measure_bookkeeping(communicator);
 
+  const std::vector<double> workspaces =
+      gather(communicator, std::vector{static_cast<double>(device.workspaces().value)}, "workspaces");
   const std::vector<double> all_alone = gather(communicator, alone, "times alone");
   const std::vector<double> all_busy = gather(communicator, busy, "times busy");
   const std::vector<double> all_codecs = gather(communicator, codecs, "times of codecs");
@@ -232,13 +234,14 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   for (int r = 0; r < ranks; ++r) {
     const auto i = static_cast<std::size_t>(r);
     const Bytes limit{static_cast<std::int64_t>(limits[i])};
-    const Bytes connections = links.connections[i] + groups.connections[i];
-    if (connections.value > 0 && connections >= limit) {
-      throw Fault::of("rank {}: NCCL takes {} bytes of its GPU, and {} are allowed in all", r, connections.value,
-                      limit.value);
+    const Bytes libraries =
+        links.connections[i] + groups.connections[i] + Bytes{static_cast<std::int64_t>(workspaces[i])};
+    if (libraries.value > 0 && libraries >= limit) {
+      throw Fault::of("rank {}: NCCL and cuBLAS take {} bytes of its GPU, and {} are allowed in all", r,
+                      libraries.value, limit.value);
     }
     profile.cluster.devices.push_back(
-        {fmt::format("rank{}", r), hosts[i], types[i], limit - connections, 0.0, connections});
+        {fmt::format("rank{}", r), hosts[i], types[i], limit - libraries, 0.0, libraries});
     if (spreads[i] > options.noise_limit) {
       profile.cluster.note += fmt::format("{}rank{}: passes spread by {:.0f} %, measured twice",
                                           profile.cluster.note.empty() ? "" : "; ", r, spreads[i] * 100);

@@ -272,6 +272,7 @@ const StepTotals& Executor::totals(const Pass& pass) {
       stage->start_norms();
     }
     compute_.settle("NORM");  // losses and norms are read
+    timeline_.resolve(device_);
     totals_ = exchange_.run(pass.step, stages_, last_times_, pass.signals, timeline_);
     transfers_.reap();  // every rank has what was sent to it
   }

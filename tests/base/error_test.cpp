@@ -18,5 +18,13 @@ TEST(Check, NamesTheConditionAndTheMessageButNoFolder) {
   }
 }
 
+TEST(MessageOf, LeavesOutLibTorchsStack) {
+  EXPECT_EQ(message_of(Fault("lost\nand found")), "lost\nand found");
+  EXPECT_EQ(message_of(std::runtime_error(
+                "CUDA out of memory. Tried to allocate 2.00 GiB.\nException raised from malloc at "
+                "/pytorch/c10/cuda/CUDACachingAllocator.cpp:1574 (most recent call first):\nframe #0: c10::Error")),
+            "CUDA out of memory. Tried to allocate 2.00 GiB.");
+}
+
 }  // namespace
 }  // namespace motley

@@ -38,6 +38,7 @@ struct Counts {
 ///   cudaMalloc@3=2              the fourth cudaMalloc returns error 2; so for every call of CUDA and NCCL, and for
 ///                               every kernel (kernel.adamw)
 ///   sticky@10=700               from the eleventh record of an event on, every call on the device returns 700
+///   event.delay=0.001           every record of an event passes so many seconds after what is before it
 ///   nccl.buffers=4e6            what a communicator takes of its device's memory
 ///   nccl.init_hang              a communicator never gets connected
 ///   nccl.lose@5                 the sixth message of an edge never arrives

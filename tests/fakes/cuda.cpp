@@ -330,7 +330,9 @@ int cudaEventRecord(CudaEvent event, CudaStream stream) {
     }
   }
   State::get().log({Operation::Kind::Record, queue->device(), queue->number(), mark->number});
-  queue->push([mark] {
+  const double delay = State::get().value("event.delay", queue->device()).value_or(0.0);
+  queue->push([mark, delay] {
+    if (delay > 0.0) usleep(static_cast<useconds_t>(delay * 1e6));
     mark->time = steady_seconds();
     mark->passed = true;
     mark->passed.notify_all();

@@ -41,8 +41,9 @@ class GpuAcceptance(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             results = {step["step"]: step["result"] for step in json.loads(record.with_suffix(".json").read_text())["steps"]}
             self.assertEqual(results["kernels"], "skipped")
-            for step in ("NCCL and staged edges", "training on 1 GPUs", "training on 2 GPUs",
-                         "two ranks on one GPU by way of the host"):
+            for step in ("NCCL and staged edges", "training on 1 GPUs", "training on 2 GPUs", "training on 1 GPU in bfloat16",
+                         "the router on 1 GPU", "the router on 1 GPU in bfloat16", "two ranks on one GPU by way of the host",
+                         "two ranks on one GPU, int8 between them", "one GPU and two ranks on the host"):
                 self.assertEqual(results[step], "passed", step)
             self.assertIn("nothing here comes from a GPU", record.with_suffix(".md").read_text())
 

@@ -151,9 +151,9 @@ TEST_F(Gpus, TheFasterTransportIsMeasuredPlannedAndTaken) {
     const nlohmann::json cluster = nlohmann::json::parse(text_of(profile)).at("cluster");
     ASSERT_EQ(cluster.at("transports").size(), 4U);
     // An edge each way to the one neighbour there is, and the group of both.
-    EXPECT_EQ(cluster.at("devices")[1].at("connection_bytes"), 15'000'000);
+    EXPECT_EQ(cluster.at("devices")[1].at("library_bytes"), 15'000'000);
     outcome = motley_program("show " + profile);
-    EXPECT_THAT(outcome.out, AllOf(HasSubstr(" MB beside 15 MB of NCCL's\n"),
+    EXPECT_THAT(outcome.out, AllOf(HasSubstr(" MB beside 15 MB of CUDA's libraries\n"),
                                    HasSubstr("rank0    to rank1    " + faster), HasSubstr(", the link\n")));
     outcome = motley_program(fmt::format("plan --profile {} --batch 64 --planner uniform --out {}", profile, plan));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;

@@ -59,13 +59,13 @@ std::string complaint(const std::function<void(json&)>& change) {
 TEST(ProfileFile, ReadsBackTransportsAndWhatConnectionsHold) {
   Profile profile = small_profile();
   profile.cluster.transports = {{0, 1, "nccl", TransferCurve(Seconds{0.5}, BytesPerSecond{1e6})}};
-  profile.cluster.devices[1].connections = Bytes{77};
+  profile.cluster.devices[1].libraries = Bytes{77};
   const Profile back = profile_from_json(to_json(profile), "profile.json");
   ASSERT_EQ(back.cluster.transports.size(), 1U);
   EXPECT_EQ(back.cluster.transports[0].transport, "nccl");
   EXPECT_EQ(back.cluster.transports[0].to, 1);
   EXPECT_EQ(back.cluster.transports[0].time.time(Bytes{1000}), profile.cluster.transports[0].time.time(Bytes{1000}));
-  EXPECT_EQ(back.cluster.devices[1].connections, Bytes{77});
+  EXPECT_EQ(back.cluster.devices[1].libraries, Bytes{77});
   EXPECT_NE(fingerprint(profile), fingerprint(small_profile()));
   const auto with = [&](const json& changes) {
     return complaint([&](json& file) {

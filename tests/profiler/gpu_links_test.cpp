@@ -24,7 +24,8 @@ MeasuredLinks measured(const std::string& script, int ranks, int gpus, const Com
     const int rank = communicator.rank();
     const NcclApi nccl = fakes::nccl();
     const CudaDevice cuda(fakes::cuda(), rank);
-    const std::unique_ptr<ComputeDevice> device = rank < gpus ? cuda_device(cuda, Bytes{1 << 30}) : host_device();
+    const std::unique_ptr<ComputeDevice> device =
+        rank < gpus ? cuda_device(cuda, {.cap = Bytes{1 << 30}}) : host_device();
     const LinkOptions links{
         .device = device.get(),
         .nccl = rank < gpus ? &nccl : nullptr,
@@ -91,7 +92,7 @@ TEST(GpuLinks, GroupsOfGpusSumByTheirOwnWay) {
     run_ranks(3, with_deadline(20), [&](Communicator& communicator) {
       const NcclApi nccl = fakes::nccl();
       const CudaDevice cuda(fakes::cuda(), communicator.rank());
-      const std::unique_ptr<ComputeDevice> device = cuda_device(cuda, Bytes{1 << 30});
+      const std::unique_ptr<ComputeDevice> device = cuda_device(cuda, {.cap = Bytes{1 << 30}});
       const LinkOptions links{.device = device.get(),
                               .nccl = &nccl,
                               .host_transport = "tcp",

@@ -36,7 +36,7 @@ int motley_kernel_interface() {
 
 int motley_kernel_adamw(const AdamwBuffers& buffers, std::size_t count, const DecayRun* runs, std::size_t run_count,
                         const AdamwStep& step, Stream stream) {
-  return here::adamw(here::AdamwVersion::TwoAhead, buffers, count, runs, run_count, step, stream);
+  return here::adamw(here::AdamwVersion::Vectorised, buffers, count, runs, run_count, step, stream);
 }
 
 int motley_kernel_sgd(const SgdBuffers& buffers, std::size_t count, const DecayRun* runs, std::size_t run_count,

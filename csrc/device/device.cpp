@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <vector>
 
 #include "motley/base/error.h"
@@ -126,10 +125,9 @@ class Cuda final : public ComputeDevice {
   }
 
  private:
-  /// Attention's gradients, say, are otherwise sums in the order in which blocks of threads happen to end.
+  /// Attention's gradients, say, are otherwise sums in the order in which blocks of threads happen to end. cuBLAS needs
+  /// no CUBLAS_WORKSPACE_CONFIG for it: one stream a thread. LibTorch would parse that anew for every product of matrices.
   static void compute_the_same_each_time() {
-    // What LibTorch asks of cuBLAS then: workspaces of a fixed size. To be set before the first is taken.
-    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
     at::globalContext().setDeterministicFillUninitializedMemory(false);
     at::globalContext().setBenchmarkCuDNN(false);

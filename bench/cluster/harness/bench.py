@@ -9,6 +9,7 @@ tried once; the best of each split is repeated. Needs root, build/motley and scr
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -44,24 +45,38 @@ def motley(*words):
     return done.stdout
 
 
-def profile_bed(setting, counts):
-    """Several starts, their medians in one file."""
+def profile_bed(setting, counts, found):
+    """One start more, in `found`."""
     folder = setting.folder / "profiles"
-    found = []
     hosts = [host.name for host in setting.hosts()]
     sizes = sorted({setting.batch // count for count in counts})
     assignments = setting.assignments + device_assignments(device_types(setting.hosts())) + [
         f"profile.micro_batch_sizes={json.dumps(sizes)}"]
-    for i in range(PROFILES):
-        tell(f"profile {i + 1} of {PROFILES}")
-        file = folder / f"profile-{i}.json"
-        on_bed(setting, hosts, [str(MOTLEY), "profile", setting.model, "--out", str(file), *set_words(assignments)],
-               folder / f"profile-{i}.log", 1800)
-        found.append(json.loads(file.read_text()))
-    merged = merge(found)
-    merged["cluster"]["note"] = f"median of {PROFILES} profiles"
-    setting.profile.write_text(json.dumps(merged))
-    return merged, spread(found)
+    tell(f"profile {len(found) + 1}")
+    file = folder / f"profile-{len(found)}.json"
+    on_bed(setting, hosts, [str(MOTLEY), "profile", setting.model, "--out", str(file), *set_words(assignments)],
+           file.with_suffix(".log"), 1800)
+    found.append(json.loads(file.read_text()))
+
+
+def merged(found, file):
+    """Their medians, in a file too: a limited host is not equally fast after each start."""
+    profile = merge(found)
+    profile["cluster"]["note"] = f"median of {len(found)} profiles"
+    file.write_text(json.dumps(profile))
+    return profile
+
+
+def price_again(setting, arguments, rows, found):
+    """The rows' predictions and bounds by all profiles, those between the repeats too: without what the machine changed."""
+    again = dataclasses.replace(setting, profile=setting.folder / "profile-of-all.json")
+    merged(found, again.profile)
+    for row in rows:
+        if row.kind == "motley":
+            row.predicted_again = simulated(again, row.plan)
+        if row.bound is not None:
+            row.bound_again = plan_by(again, arguments.planner, None, *arguments.plan_arguments.split()).get(
+                "certificate", {}).get("lower_bound_s")
 
 
 def plan_by(setting, planner, size, *more):
@@ -207,7 +222,10 @@ def run(arguments, state):
     print(in_words(result["bed"]), flush=True)
     motley("export", setting.model, "--out", setting.folder / "export", "--steps", setting.warm_up + setting.steps,
            *set_words(setting.assignments))
-    profile, result["profile_spread"] = profile_bed(setting, counts)
+    profiles = []
+    for _ in range(PROFILES):
+        profile_bed(setting, counts, profiles)
+    profile, result["profile_spread"] = merged(profiles, setting.profile), spread(profiles)
     result["speeds"] = dict(zip([host.name for host in setting.hosts()], speeds(profile, setting.batch)))
     rows, chain, single = rows_of_motley(setting, arguments, counts)
     uniform = next(row.plan for row in rows if row.group == "uniform")
@@ -234,6 +252,8 @@ def run(arguments, state):
                 tell(f"failed: {error}")
             else:
                 tell(f"  {row.runs[-1]['iteration_s']:.3f} s")
+        profile_bed(setting, counts, profiles)
+        price_again(setting, arguments, rows, profiles)
         result["rows"] = [report.row_values(row, setting) for row in rows if row.runs]
         result["losses"] = report.compare_losses(rows)
         result["ratios"] = report.ratios(rows, result)

@@ -35,11 +35,12 @@ def row_values(row, setting):
     busy = [max(rank["busy_s"] for rank in run["ranks"]) for run in row.runs if run["ranks"]]
     if busy:
         value["idle_per_micro_batch_s"] = (row.iteration() - statistics.median(busy)) / value["micro_batches"]
-    if row.predicted is not None:
-        value["predicted_iteration_s"] = row.predicted
-        value["prediction_error"] = row.predicted / row.iteration() - 1
-    if row.bound is not None:
-        value["lower_bound_s"] = row.bound
+    for again, predicted, bound in (("", row.predicted, row.bound), ("_again", row.predicted_again, row.bound_again)):
+        if predicted is not None:
+            value["predicted_iteration_s" + again] = predicted
+            value["prediction_error" + again] = predicted / row.iteration() - 1
+        if bound is not None:
+            value["lower_bound_s" + again] = bound
     if watched:
         hosts = watched[0]["cpu_s"]
         value["cpu_s"] = {host: statistics.median(w["cpu_s"][host] for w in watched) for host in hosts}
@@ -135,16 +136,25 @@ def shares(result):
     plan = next((row for row in ours if row["group"] == "plan"), None)
     if plan is not None:
         rate = plan["samples_per_s"]["median"]
-        lines.append(f"Motley's plan reaches {rate / total:.3f} of the sum of the hosts' speeds ({total:.2f} samples/s, all busy)")
-        if "lower_bound_s" in plan:
-            lines.append(f"and {plan['lower_bound_s'] / plan['iteration_s']['median']:.3f} of the planner's bound "
-                         f"({result['batch'] / plan['lower_bound_s']:.2f} samples/s);")
-        lines.append(f"it takes {1 / (1 + plan['prediction_error']):.3f} times what `motley simulate` says.")
-    errors = [abs(row["prediction_error"]) for row in ours if "prediction_error" in row]
-    if errors:
-        tau = kendall([(row["predicted_iteration_s"], row["iteration_s"]["median"]) for row in ours if "prediction_error" in row])
-        lines.append(f"Prediction error of {len(errors)} plans: median {statistics.median(errors):.1%}, worst {max(errors):.1%}; "
-                     f"Kendall's tau of predicted and measured {tau:.2f}." if tau is not None else "")
+        lines.append(f"Motley's plan reaches {rate / total:.3f} of the sum of the hosts' speeds ({total:.2f} samples/s, all busy).")
+    for again, which in (("", "By the profiles that plans were made with"),
+                         ("_again", "By all profiles, those between the repeats too (the machine drifts)")):
+        said = []
+        if plan is not None and "lower_bound_s" + again in plan:
+            bound = plan["lower_bound_s" + again]
+            said.append(f"Motley's plan reaches {bound / plan['iteration_s']['median']:.3f} of the planner's bound "
+                        f"({result['batch'] / bound:.2f} samples/s)")
+        if plan is not None and "prediction_error" + again in plan:
+            said.append(f"it takes {1 / (1 + plan['prediction_error' + again]):.3f} times what `motley simulate` says")
+        priced = [row for row in ours if "prediction_error" + again in row]
+        if priced:
+            errors = [abs(row["prediction_error" + again]) for row in priced]
+            said.append(f"prediction error of {len(errors)} plans: median {statistics.median(errors):.1%}, worst {max(errors):.1%}")
+        if len(priced) > 1:
+            tau = kendall([(row["predicted_iteration_s" + again], row["iteration_s"]["median"]) for row in priced])
+            said.append(f"Kendall's tau of predicted and measured {tau:.2f}")
+        if said:
+            lines += ["", f"{which}: {'; '.join(said)}."]
     return lines
 
 

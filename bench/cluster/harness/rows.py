@@ -32,6 +32,8 @@ class Row:
     run: str = ""  # of a peer: SCHEDULE:MICRO_BATCHES
     predicted: float | None = None
     bound: float | None = None
+    predicted_again: float | None = None  # by the profiles between the repeats too
+    bound_again: float | None = None
     runs: list = field(default_factory=list)
 
     def iteration(self):

@@ -126,7 +126,8 @@ class Cuda final : public ComputeDevice {
 
  private:
   /// Attention's gradients, say, are otherwise sums in the order in which blocks of threads happen to end. cuBLAS needs
-  /// no CUBLAS_WORKSPACE_CONFIG for it: one stream a thread. LibTorch would parse that anew for every product of matrices.
+  /// no CUBLAS_WORKSPACE_CONFIG for it: one stream a thread. LibTorch would parse that anew for every product of
+  /// matrices.
   static void compute_the_same_each_time() {
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
     at::globalContext().setDeterministicFillUninitializedMemory(false);

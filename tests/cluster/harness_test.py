@@ -96,6 +96,18 @@ class Ratios(unittest.TestCase):
         self.assertAlmostEqual(found["Motley over PyTorch, Motley's split, both 1F1B with 8 micro-batches"]["median"], 1.2)
         self.assertAlmostEqual(found["PyTorch's uniform split over one process on the fastest host"]["median"], 0.64)
 
+    def test_links_are_not_taken_for_other_work(self):
+        def watched(stages, *shares):
+            return {"stages": [[i, i + 1, "fast"] for i in range(stages)], "others_share": report.median_spread(shares)}
+
+        quiet = report.quietness([watched(1, 0.002, 0.006), watched(4, 0.07, 0.072)])[0]
+        self.assertIn("at most 7.2% of its cores", quiet)
+        self.assertIn("no link at most 0.6%; no run had more than 0.2% beyond", quiet)
+        self.assertNotIn("NOT quiet", quiet)
+        self.assertIn("NOT quiet", report.quietness([watched(1, 0.002, 0.06), watched(4, 0.07, 0.072)])[0])
+        self.assertIn("NOT quiet", report.quietness([watched(4, 0.01, 0.07)])[0])
+        self.assertEqual(report.quietness([{"stages": []}]), [])
+
     def test_kendalls_tau(self):
         self.assertEqual(report.kendall([(1, 1), (2, 2), (3, 3)]), 1)
         self.assertEqual(report.kendall([(1, 3), (2, 2), (3, 1)]), -1)

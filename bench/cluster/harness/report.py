@@ -158,6 +158,24 @@ def shares(result):
     return lines
 
 
+def quietness(rows):
+    """What others used of the machine. What a bed's links take is among it, so that rows without any tell it as it is, and of
+    the others what a run had beyond the least of its row."""
+    watched = [row for row in rows if "others_share" in row]
+    if not watched:
+        return []
+    alone = [row["others_share"]["most"] for row in watched if len(row["stages"]) == 1]
+    beyond = [row["others_share"]["most"] - row["others_share"]["least"] for row in watched if len(row["stages"]) > 1]
+    most = max(row["others_share"]["most"] for row in watched)
+    text = f"Beside the bed, the machine used at most {most:.1%} of its cores during a run, the links' own work among it"
+    if alone:
+        text += f"; in rows that use no link at most {max(alone):.1%}"
+    if beyond:
+        text += f"; no run had more than {max(beyond):.1%} beyond the least of its row"
+    quiet = max(alone + beyond) < 0.05
+    return [text + ("." if quiet else ": it was NOT quiet, these figures are no record."), ""]
+
+
 def table(head, rows):
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)] + ["| " + " | ".join(row) + " |" for row in rows]
 
@@ -203,11 +221,7 @@ def markdown(result):
         if "bytes" in plan:
             lines += ["Bytes a link and iteration, all that the wire carries: "
                       + ", ".join(f"{link} {count / 1e6:.2f} MB" for link, count in plan["bytes"].items() if count > 1e4) + ".", ""]
-    others = [row["others_share"]["most"] for row in result["rows"] if "others_share" in row]
-    if others:
-        lines += [f"Beside the bed, the machine used at most {max(others):.1%} of its cores during a run"
-                  + (" (the links' own work is among it)." if max(others) < 0.05 else
-                     ": it was NOT quiet, these figures are no record."), ""]
+    lines += quietness(result["rows"])
     losses = result["losses"]
     lines += [f"Losses: {losses['bit_equal_rows']} runs of Motley agree bit for bit where micro-batches are as large; PyTorch's differ by at "
               f"most {losses['worst_relative']:.1e} of the loss." if losses["agree"] else "LOSSES DISAGREE: " + "; ".join(losses["faults"]), ""]

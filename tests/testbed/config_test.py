@@ -145,6 +145,8 @@ class Cgroups(unittest.TestCase):
                                                    self.root / "cpuacct" / "motley-bed" / "a" / "cgroup.procs"])
         (self.root / "cpuacct" / "motley-bed" / "a" / "cpuacct.usage").write_text("5000000\n")
         self.assertEqual(limits.used_us("bed", "a"), 5000)
+        (self.root / "cpuacct" / "cpuacct.usage").write_text("7000000\n")
+        self.assertEqual(limits.machine_used_us(), 7000)
 
     def test_version_1_with_both_controllers_in_one_hierarchy(self):
         (self.root / "cpu.cfs_quota_us").write_text("-1")

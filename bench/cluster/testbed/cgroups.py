@@ -60,6 +60,10 @@ class Version1:
             return None
         return int((self.account / (PREFIX + bed) / host / "cpuacct.usage").read_text()) // 1000
 
+    def machine_used_us(self):
+        """Of all groups together, counted as exactly; None where it is not known."""
+        return None if self.account is None else int((self.account / "cpuacct.usage").read_text()) // 1000
+
     def throttled_us(self, bed, host):
         return read_stat(self.cpu / (PREFIX + bed) / host / "cpu.stat").get("throttled_time", 0) // 1000
 
@@ -102,6 +106,9 @@ class Version2:
 
     def used_us(self, bed, host):
         return read_stat(self.root / (PREFIX + bed) / host / "cpu.stat")["usage_usec"]
+
+    def machine_used_us(self):
+        return None  # the root group repeats /proc/stat
 
     def throttled_us(self, bed, host):
         return read_stat(self.root / (PREFIX + bed) / host / "cpu.stat").get("throttled_usec", 0)

@@ -131,7 +131,6 @@ class Cuda final : public ComputeDevice {
   static void compute_the_same_each_time() {
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
     at::globalContext().setDeterministicFillUninitializedMemory(false);
-    at::globalContext().setBenchmarkCuDNN(false);
     at::globalContext().setDeterministicCuDNN(true);
   }
 

@@ -56,7 +56,7 @@ std::string complaint(const std::function<void(json&)>& change) {
   return "";
 }
 
-TEST(ProfileFile, ReadsBackTransportsAndWhatConnectionsHold) {
+TEST(ProfileFile, ReadsBackTransportsAndWhatLibrariesHold) {
   Profile profile = small_profile();
   profile.cluster.transports = {{0, 1, "nccl", TransferCurve(Seconds{0.5}, BytesPerSecond{1e6})}};
   profile.cluster.devices[1].libraries = Bytes{77};

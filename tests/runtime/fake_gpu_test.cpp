@@ -48,6 +48,14 @@ struct Gpu {
         device(cuda_device(cuda, {.cap = Bytes{1 << 30}, .kernels = with_kernels ? &kernels : nullptr})),
         nccl(fakes::nccl()) {}
 
+  /// RunOptions or ExecutorOptions, for a rank that computes here.
+  template <typename Options>
+  void equip(Options& options, const Transport& transport) {
+    options.device = device.get();
+    options.nccl = &nccl;
+    options.edge_transport = transport;
+  }
+
   kernels::DeviceKernels kernels;
   CudaDevice cuda;
   std::unique_ptr<ComputeDevice> device;
@@ -58,9 +66,7 @@ Outcome train_on_gpu(Communicator& communicator, const Workload& workload, const
                      const Schedule& compute, const Transport& transport, RunOptions options = {},
                      bool with_kernels = true) {
   Gpu gpu(communicator.rank(), with_kernels);
-  options.device = gpu.device.get();
-  options.nccl = &gpu.nccl;
-  options.edge_transport = transport;
+  gpu.equip(options, transport);
   return train(communicator, workload, cuts, compute, kSteps, options);
 }
 
@@ -248,9 +254,7 @@ TEST(FakeGpu, EvaluationAndTracesAreThoseOfTheHost) {
       return executor.evaluate(Split::Validation, samples);
     };
     const Fields on_host = outputs();
-    options.device = gpu.device.get();
-    options.nccl = &gpu.nccl;
-    options.edge_transport = all("nccl");
+    gpu.equip(options, all("nccl"));
     const Fields on_gpu = outputs();
     ASSERT_EQ(on_host.size(), on_gpu.size());
     for (const auto& [name, tensor] : on_host) EXPECT_TRUE(at::equal(tensor, on_gpu.at(name))) << name;
@@ -288,9 +292,7 @@ TEST(FakeGpu, TimesOfAStepAreKnownThoughTheDeviceIsBehind) {
     Gpu gpu(communicator.rank());
     const OwnStages own(workload, even_cuts(workload, 2), {0, 1}, communicator.rank());
     ExecutorOptions options = executor_options(true);
-    options.device = gpu.device.get();
-    options.nccl = &gpu.nccl;
-    options.edge_transport = all("nccl");
+    gpu.equip(options, all("nccl"));
     Executor executor(communicator, workload, own.view(), add_transfers(with_updates(one_f_one_b(2, 3), true)), options,
                       Pacer());
     // Two ends of 3 forwards, 3 backwards and an update, of which the last may still be on its way.

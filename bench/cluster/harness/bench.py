@@ -205,6 +205,14 @@ def settle(arguments, state):
                    [f"train.global_batch={batch}", f"run_directory=\"{folder}\""])
 
 
+def keep(setting, rows, result):
+    """What the rows have come to so far, in the record too."""
+    result["rows"] = [report.row_values(row, setting) for row in rows if row.runs]
+    result["losses"] = report.compare_losses(rows)
+    result["ratios"] = report.ratios(rows, result)
+    (setting.folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
 def keep_off_the_fast_hosts_core(hosts):
     """This process only watches; let it do so beside the slow hosts, where there is room."""
     owned = {host.cores[0] for host in hosts if host.speed > 1 - 1e-9 and len(host.cores) == 1}
@@ -252,12 +260,10 @@ def run(arguments, state):
                 tell(f"failed: {error}")
             else:
                 tell(f"  {row.runs[-1]['iteration_s']:.3f} s")
+        keep(setting, rows, result)
         profile_bed(setting, counts, profiles)
-        price_again(setting, arguments, rows, profiles)
-        result["rows"] = [report.row_values(row, setting) for row in rows if row.runs]
-        result["losses"] = report.compare_losses(rows)
-        result["ratios"] = report.ratios(rows, result)
-        (setting.folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    price_again(setting, arguments, rows, profiles)
+    keep(setting, rows, result)
     text = report.markdown(result)
     (setting.folder / "bench.md").write_text(text)
     (setting.folder / "bench.svg").write_text(report.plot(result))

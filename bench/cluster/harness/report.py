@@ -159,21 +159,13 @@ def shares(result):
 
 
 def quietness(rows):
-    """What others used of the machine. What a bed's links take is among it, so that rows without any tell it as it is, and of
-    the others what a run had beyond the least of its row."""
-    watched = [row for row in rows if "others_share" in row]
-    if not watched:
+    """What others used of the machine."""
+    others = [row["others_share"]["most"] for row in rows if "others_share" in row]
+    if not others:
         return []
-    alone = [row["others_share"]["most"] for row in watched if len(row["stages"]) == 1]
-    beyond = [row["others_share"]["most"] - row["others_share"]["least"] for row in watched if len(row["stages"]) > 1]
-    most = max(row["others_share"]["most"] for row in watched)
-    text = f"Beside the bed, the machine used at most {most:.1%} of its cores during a run, the links' own work among it"
-    if alone:
-        text += f"; in rows that use no link at most {max(alone):.1%}"
-    if beyond:
-        text += f"; no run had more than {max(beyond):.1%} beyond the least of its row"
-    quiet = max(alone + beyond) < 0.05
-    return [text + ("." if quiet else ": it was NOT quiet, these figures are no record."), ""]
+    return [f"Beside the bed, the machine used at most {max(others):.1%} of its cores during a run"
+            + (" (the links' own work is among it)." if max(others) < 0.05 else
+               ": it was NOT quiet, these figures are no record."), ""]
 
 
 def table(head, rows):

@@ -38,7 +38,8 @@ struct CommStatistics {
   Seconds owner_cpu{};      ///< CPU time of the thread that owns the connections
 };
 
-/// This rank's end of a run's communication. One thread of its own moves all data and never spins.
+/// This rank's end of a run's communication. One thread of its own moves all data and never spins; only what the
+/// system takes of a message at once is written by the thread that sends it.
 ///
 /// The run fails as a whole: when a rank dies, throws, falls silent or lets another wait beyond the deadline, every
 /// rank's pending and later works throw CommError with the same cause. The destructor says goodbye to the others, so

@@ -101,6 +101,53 @@ TEST(Channel, KeepsALargeSendPendingUntilItsReceiveIsPosted) {
   });
 }
 
+TEST(Channel, ASendThatTheSystemTakesWholeIsDoneAtOnce) {
+  std::atomic<bool> looked{false};
+  run_ranks(2, with_deadline(10), [&](Communicator& comm) {
+    std::vector<int> values(100, 7);
+    if (comm.rank() == 0) {
+      Work work = comm.to(1).send(bytes_of(std::as_const(values)), "small");
+      EXPECT_TRUE(work.done());
+      EXPECT_GE(work.finished(), work.started());
+      EXPECT_EQ(comm.statistics().peers[1].messages_sent, 1);
+      std::fill(values.begin(), values.end(), 0);  // the buffer is free
+      looked = true;
+      looked.notify_all();
+    } else {
+      std::fill(values.begin(), values.end(), 0);
+      looked.wait(false);
+      comm.from(0).receive(bytes_of(values), "small").wait();
+      EXPECT_THAT(values, testing::Each(7));
+    }
+  });
+}
+
+TEST(Channel, ASendInPiecesIsOvertakenByNone) {
+  // Large ones leave in pieces of two threads; small ones that follow must wait for them, and may go at once when they
+  // are done.
+  constexpr std::size_t kMessages = 60;
+  const auto size = [](std::size_t i) { return i % 3 == 0 ? (std::size_t{9} << 20) + i : i; };
+  run_ranks(2, with_deadline(20), [&](Communicator& comm) {
+    for (std::size_t i = 0; i < kMessages; ++i) {
+      if (comm.rank() == 0) {
+        const std::vector<std::uint8_t> next = random_bytes(size(i), static_cast<unsigned>(i));
+        const std::vector<std::uint8_t> last = random_bytes(5, static_cast<unsigned>(i) + 1000U);
+        Work first = comm.to(1).send(bytes_of(next), "one");
+        Work second = comm.to(1).send(bytes_of(last), "two");
+        second.wait();
+        EXPECT_TRUE(first.done());
+      } else {
+        std::vector<std::uint8_t> first(size(i));
+        std::vector<std::uint8_t> second(5);
+        comm.from(0).receive(bytes_of(first), "one").wait();
+        comm.from(0).receive(bytes_of(second), "two").wait();
+        EXPECT_EQ(first, random_bytes(size(i), static_cast<unsigned>(i)));
+        EXPECT_EQ(second, random_bytes(5, static_cast<unsigned>(i) + 1000U));
+      }
+    }
+  });
+}
+
 TEST(Channel, NamesBothSizesAndLabelsOnBothSidesWhenTheyDisagree) {
   run_ranks(2, with_deadline(10), [](Communicator& comm) {
     std::vector<char> data(comm.rank() == 0 ? 12 : 8);

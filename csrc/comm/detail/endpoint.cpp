@@ -127,6 +127,7 @@ std::shared_ptr<WorkState> Endpoint::new_work(std::string_view label, int peer, 
 }
 
 void Endpoint::submit(Submission submission) {
+  if (submission.sends && submission.link->send_at_once(*submission.work)) return;
   const std::lock_guard lock(submitted_mutex_);
   submitted_.push_back(std::move(submission));
   // Whoever comes first wakes the owner thread, which takes all that has come until then.
@@ -239,9 +240,10 @@ Seconds Endpoint::last_activity(int peer) const {
 }
 
 void Endpoint::note_activity(int peer, Seconds at) {
-  // The owner thread is the only writer.
   std::atomic<double>& activity = traffic_[static_cast<std::size_t>(peer)].activity;
-  if (activity.load(std::memory_order_relaxed) < at.value) activity.store(at.value, std::memory_order_relaxed);
+  double known = activity.load(std::memory_order_relaxed);
+  while (known < at.value && !activity.compare_exchange_weak(known, at.value, std::memory_order_relaxed)) {
+  }
 }
 
 void Endpoint::count_sent(int peer, std::size_t bytes) {

@@ -32,7 +32,7 @@ class Control;
 class Gate;
 
 /// This rank's end of the run: the event loop and the thread that runs it, the links, and whether the run has failed.
-/// Links, pacers and the control connections are touched by the owner thread alone.
+/// Links (but for Link::send_at_once), pacers and the control connections are touched by the owner thread alone.
 class Endpoint : public std::enable_shared_from_this<Endpoint> {
  public:
   /// Starts the owner thread. Throws InputError for a wrong option.
@@ -57,7 +57,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   /// A new stream to `peer`; `members` is the fingerprint of the ranks that share its purpose.
   Link& open_link(int peer, std::uint64_t members);
   [[nodiscard]] std::shared_ptr<WorkState> new_work(std::string_view label, int peer, MessageKind kind);
-  /// A message that the owner thread shall start. Allocates nothing in a steady state.
+  /// A message to be started: by this thread as far as the link can, by the owner thread else. Allocates nothing in a
+  /// steady state.
   struct Submission {
     Link* link;
     std::shared_ptr<WorkState> work;
@@ -97,10 +98,13 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   /// Why nothing may be started any more, nor a buffer be touched; null while all is well.
   [[nodiscard]] const std::string* stopped() const { return stopped_ ? &*stopped_ : nullptr; }
   void peer_finished(int peer);
+  [[nodiscard]] Pacer* pacer_to(int peer);
+
+  // From whatever thread moves data.
+
   void note_activity(int peer, Seconds at);
   void count_sent(int peer, std::size_t bytes);
   void count_received(int peer, std::size_t bytes);
-  [[nodiscard]] Pacer* pacer_to(int peer);
 
  private:
   struct Traffic {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "motley/comm/detail/link.h"
@@ -18,11 +21,13 @@ class Gate;
 
 /// A stream over one TCP connection, used in both directions at once. A message is header, payload and, when it was
 /// held back on an emulated link, one byte that releases it. Header and payload leave in one gathered write and arrive
-/// by one scattered read straight in the posted buffer; without a posted receive nothing is read.
+/// by one scattered read straight in the posted buffer; without a posted receive nothing is read. What the socket takes
+/// at once is written by the thread that sends: on a busy core the owner thread may have to wait for its turn.
 class TcpLink final : public Link {
  public:
   TcpLink(Endpoint& endpoint, int peer, boost::asio::ip::tcp::socket socket);
 
+  [[nodiscard]] bool send_at_once(WorkState& work) override;
   void send(std::shared_ptr<WorkState> work) override;
   void receive(std::shared_ptr<WorkState> work) override;
   void peer_finished() override;
@@ -50,6 +55,7 @@ class TcpLink final : public Link {
   Endpoint& endpoint_;
   int peer_;
   boost::asio::ip::tcp::socket socket_;
+  std::mutex closing_;  ///< between closing the socket and writing by another thread
   boost::asio::steady_timer pace_timer_;
   boost::asio::steady_timer verdict_timer_;
   Ring<Outgoing> sends_;
@@ -57,6 +63,10 @@ class TcpLink final : public Link {
   MessageHeader out_header_;
   MessageHeader in_header_;
   std::size_t out_done_ = 0;
+  // Of send_at_once. The owner thread looks at out_ahead_ when it is handed the message that this much of has left.
+  std::int64_t handed_over_ = 0;
+  std::size_t out_ahead_ = 0;
+  std::atomic<std::int64_t> finished_sends_{0};  ///< by the owner thread
   std::size_t in_done_ = 0;
   std::size_t wakes_at_ = 1;  // bytes
   bool header_checked_ = false;

@@ -155,6 +155,11 @@ class Plans(unittest.TestCase):
         few = bench.uniform([{"name": "a"}, {"name": "b"}], 3)
         self.assertEqual([stage["layers"] for stage in few], [[0, 1], [1, 2]])
 
+    def test_a_further_plan_is_the_exact_search_s_unless_a_planner_is_named(self):
+        self.assertEqual(bench.further_plan("int8=--allow int8"), ("int8", "exact", ["--allow", "int8"]))
+        self.assertEqual(bench.further_plan("g=--schedule gpipe --planner greedy --max-stages 2"),
+                         ("g", "greedy", ["--schedule", "gpipe", "--max-stages", "2"]))
+
     def test_a_given_split_keeps_layers_and_order_and_nothing_else(self):
         made = bench.with_split({**plan([2, 0, 1], 16, "gpipe"), "prediction": {}, "actions": ["0F0"]}, 8, 16)
         self.assertEqual(bench.splits_of(made), [([0, 1], 2), ([1, 2], 0), ([2, 3], 1)])

@@ -126,6 +126,16 @@ def splits_of(plan):
     return [(stage["layers"], stage["replicas"][0]["device"]) for stage in plan["stages"]]
 
 
+def further_plan(entry):
+    """Name, planner and further words of what --also says."""
+    name, _, words = entry.partition("=")
+    words = words.split()
+    if "--planner" not in words[:-1]:
+        return name, "exact", words
+    at = words.index("--planner")
+    return name, words[at + 1], words[:at] + words[at + 2:]
+
+
 def rows_of_motley(setting, arguments, counts):
     """[Row] of Motley, and the plan whose split PyTorch is given."""
     rows = []
@@ -148,8 +158,8 @@ def rows_of_motley(setting, arguments, counts):
                     "motley", best, predicted=best["prediction"]["iteration_s"],
                     bound=best.get("certificate", {}).get("lower_bound_s")))
     for entry in arguments.also:
-        name, words = entry.split("=", 1)
-        plan = plan_by(setting, "exact", None, *words.split())
+        name, planner, words = further_plan(entry)
+        plan = plan_by(setting, planner, None, *words)
         rows.append(Row(f"Motley, {name}: {plan['schedule']} {report.batches(setting.batch, plan['micro_batches'])}", "also",
                         "motley", plan, predicted=plan["prediction"]["iteration_s"]))
     single = plan_by(setting, "single", None)
@@ -301,7 +311,8 @@ def main(words=None):
     parser.add_argument("--planner", default="tailored", help="who makes Motley's plan (default: tailored)")
     parser.add_argument("--plan-arguments", default="", help="further words for motley plan, e.g. '--schedule 1f1b gpipe'")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=WORDS",
-                        help="a further plan as a row of its own, by these words for motley plan, e.g. 'int8=--allow int8'")
+                        help="a further plan as a row of its own, by these words for motley plan, e.g. 'int8=--allow int8' "
+                        "or 'greedy=--planner greedy'")
     parser.add_argument("--trace", action="store_true", help="keep a trace of the last step of every run of Motley")
     parser.add_argument("--first", action="store_true", help="the bed goes before all else that runs on this machine")
     parser.add_argument("--out", type=Path, required=True, help="folder for the record and all that led to it")

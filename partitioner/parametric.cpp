@@ -6,6 +6,7 @@
 #include <cmath>
 #include <future>
 #include <limits>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "motley/partitioner/exact.h"
 #include "motley/partitioner/parametric/block_order.h"
 #include "motley/partitioner/parametric/chain.h"
+#include "motley/partitioner/parametric/chain_bound.h"
 #include "motley/partitioner/parametric/instance.h"
 #include "motley/partitioner/parametric/prices.h"
 #include "motley/partitioner/parametric/share.h"
@@ -30,7 +32,10 @@ constexpr double kToleranceOfGap = 0.1;            // likewise, of a gap that is
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
-constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
+constexpr double kShares[] = {0.992, 0.98, 0.96};    // of memory, where a chain does not fit
+constexpr double kToleranceOfChains = 1e-5;          // of bounds by chains, where no gap is asked for
+constexpr std::int64_t kChainSteps = 1'000'000'000;  // of their dynamic programmes
+constexpr std::int64_t kStepsAProbe = 1'000;
 constexpr int kFewDevices = 16;
 constexpr std::int64_t kRefinement = 20'000'000;  // nodes times micro-batches: what a node takes grows with them
 constexpr std::int64_t kMendingShare = 2;         // part of the probes spent on that
@@ -61,7 +66,8 @@ class Search {
     const auto start = std::chrono::steady_clock::now();
     after_ = least_after();
     make_sizes();
-    bound_ = offer_single_stage();
+    single_bound_ = offer_single_stage();
+    bound_ = single_bound_;
     likely_ = candidates_.best();
     for (const Size& size : sizes_) likely_ = std::min(likely_, size.first.time + after_);
     bound_sizes();
@@ -76,6 +82,7 @@ class Search {
       for (const Size& size : sizes_) offer(*size.instance, size.first);
     }
     const double proven = std::min(bound_, candidates_.best());
+    if (!is_near_enough() && candidates_.best() < kInfinity) bound_by_chains();
     if (!is_near_enough() && profile_.cluster.size() <= kFewDevices) refine();
     if (candidates_.best() == kInfinity) offer_nearest_miss();
     const double bound = std::min(bound_, candidates_.best());
@@ -260,6 +267,41 @@ class Search {
     candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
   }
 
+  /// Raises the bounds of the sizes that may have a better plan, the lowest first, and offers the chains that are
+  /// plans.
+  void bound_by_chains() {
+    const int most = most_stages(profile_, options_);
+    const double tolerance = options_.gap > 0.0 ? kToleranceOfGap * options_.gap : kToleranceOfChains;
+    std::int64_t budget = std::min(kChainSteps, kStepsAProbe * (options_.max_expansions - spent_));
+    double bound = single_bound_;
+    for (Size& size : sizes_) {
+      const Instance& in = *size.instance;
+      double time = size.proven.time;
+      if (time < std::min(bound, candidates_.best()) && budget > 0 && ChainBound::knows(in, most)) {
+        ChainBound chains(in, after_, most);
+        const auto visit = [&](std::span<const ChainBound::Stage> stages) { offer(in, chains, stages); };
+        time = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
+        budget -= chains.steps();
+        spent_ += chains.chains();
+      }
+      bound = std::min(bound, time);
+    }
+    bound_ = std::max(bound_, bound);
+  }
+
+  void offer(const Instance& in, const ChainBound& chains, std::span<const ChainBound::Stage> stages) {
+    std::vector<int> cuts = {0};
+    std::vector<int> devices;
+    std::vector<int> depths;
+    std::map<int, std::size_t> taken;
+    for (const ChainBound::Stage& stage : stages) {
+      cuts.push_back(stage.end);
+      devices.push_back(chains.devices(stage.group)[taken[stage.group]++]);
+      depths.push_back(stage.depth);
+    }
+    candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
+  }
+
   /// Few devices are searched by "exact" as well, for what is left of the budget.
   void refine() {
     SearchOptions rest = options_;
@@ -295,8 +337,9 @@ class Search {
   Topology topology_;
   Candidates candidates_;
   double after_ = 0.0;
-  double bound_ = kInfinity;   // of all plans
-  double likely_ = kInfinity;  // of the best plan that was seen before local search, not replayed
+  double single_bound_ = kInfinity;  // of plans of one stage
+  double bound_ = kInfinity;         // of all plans
+  double likely_ = kInfinity;        // of the best plan that was seen before local search, not replayed
   std::int64_t spent_ = 0;
   bool sure_to_fit_ = true;
   std::unique_ptr<LinkTimes> links_;

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "motley/partitioner/parametric/instance.h"
+
+namespace motley::parametric {
+
+/// A lower bound for every plan of one micro-batch size with two stages or more, from chains: stages that cover the
+/// layers one after the other, each on a group of devices that are alike (host, type and memory), with a warm-up. A
+/// plan is a chain that uses no group more often than it has devices, which is all that the bound leaves out of sight.
+///
+/// Take a plan that takes less than T. With X = T - U and the letters of prices.h, and A at least R, write V = W - F
+/// for a stage's backward, n = w_s - w_t + 1 for a stage s and the next one t, and C = W_s + W_t + f + b. For every
+/// stage, and for every stage but the last
+///
+// clang-format off
+///   m W                                <= X           its own work
+///   R + (m - 1) W - (w - 1) F          <= X           first round trip, then all backwards but the forwards done by then
+///   m f, m b                           <= X           a boundary's messages
+///   R + q C + (m - 1 - q n) V_s        <= X           first round trip; q times the way from a backward k of s by forward
+///                                                     k + w_s of s and of t to backward k + n of t and of s; the rest
+///   w_s = w_t + 1, + 2 or + 3, w of the last stage 1  the space's warm-ups
+// clang-format on
+///
+/// with q = floor((m - 1 - w_s) / n) + 1, the number of such ways. Memory holds w as in prices.h. The third of these is
+/// why a link that is slow beside the stages needs deeper warm-ups before it, which cost memory; prices.h does not
+/// know it. The cheapest chain at prices lambda >= 0 of the groups' devices is found by a dynamic programme from the
+/// last layer to the first over (stage, w), exact in cuts, places and neighbours. With A as the cost,
+///
+///   A >= min over chains (A + sum(lambda)) - sum over groups of lambda * devices,
+///
+/// a greater R for the next round; with no cost at all, a minimum above 0 says that there is no such plan. Prices come
+/// from the mixture of chains that keeps within the groups (mixture.h).
+///
+/// For plans whose warm-ups all stay below m. One thread; O(layers * (groups * lengths of a stage)^2 * depths) for each
+/// chain, a few hundred of them in all.
+class ChainBound {
+ public:
+  /// A stage of a chain; devices of a group are as good as one another.
+  struct Stage {
+    int group = 0;
+    int first = 0;
+    int end = 0;
+    int depth = 1;
+  };
+  using Visit = std::function<void(std::span<const Stage>)>;
+
+  /// `instance` must outlive it. `after` is U.
+  ChainBound(const Instance& instance, double after, int most_stages);
+
+  /// Whether warm-ups stay below the number of micro-batches.
+  [[nodiscard]] static bool knows(const Instance& instance, int most_stages);
+
+  /// The greatest time between `low`, a bound already, and `most` that it can refute, to within `tolerance` of `most`.
+  /// Ends after about `budget` steps of the dynamic programme. `visit` is shown chains that no group is too small for:
+  /// they may be good plans.
+  [[nodiscard]] double bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit);
+
+  [[nodiscard]] const std::vector<int>& devices(int group) const { return groups_[group].devices; }
+  [[nodiscard]] std::int64_t chains() const { return chains_; }
+  [[nodiscard]] std::int64_t steps() const { return steps_; }
+
+ private:
+  struct Group {
+    int type = 0;
+    double memory = 0.0;
+    std::vector<int> devices;
+  };
+  struct Messages {
+    double forward = 0.0;
+    double backward = 0.0;
+  };
+  /// A stage with what the cheapest chains from it to the end cost, for its depths [least, most].
+  struct Start {
+    Stage stage;  // without depth
+    double work = 0.0;
+    double forward = 0.0;
+    int least = 0;
+    int most = 0;
+    std::size_t costs = 0;  // in costs_, of depth `least`
+  };
+  struct Chain {
+    double worth = 0.0;  // of the chain at the prices, less that of all devices
+    double round_trip = 0.0;
+    std::vector<double> uses;
+    std::vector<Stage> stages;
+  };
+  /// What plans are looked for.
+  struct Case {
+    double within = 0.0;      // X
+    double round_trip = 0.0;  // R
+  };
+
+  [[nodiscard]] const Messages& messages(int cut, int from, int to) const;
+  [[nodiscard]] double deepest(const Group& group, int first, int end) const;
+  /// Without costs; its depths may be none.
+  [[nodiscard]] Start start_of(const Case& plans, int group, int first, int end) const;
+  [[nodiscard]] bool is_among(const Case& plans, const Chain& chain) const;
+  /// The least depth of `of` that its neighbour `next` allows, `extra` more than textbook; beyond every depth: none.
+  [[nodiscard]] int least_depth(const Case& plans, const Start& of, const Start& next, const Messages& between,
+                                int extra) const;
+  void add_start(const Case& plans, bool with_cost, Start start);
+  [[nodiscard]] double added(bool with_cost, const Start& start, double messages) const;
+  /// The cheapest chain at prices_, if there is any; also nothing, and is_spent(), when the budget ends.
+  [[nodiscard]] std::optional<Chain> cheapest(const Case& plans, bool with_cost);
+  [[nodiscard]] Chain follow(const Case& plans, bool with_cost, const Start& start, int depth) const;
+  [[nodiscard]] bool is_spent() const { return steps_ >= budget_; }
+  /// Raises plans.round_trip as far as it can; true: there are no such plans.
+  [[nodiscard]] bool refute(Case& plans, const Visit& visit);
+  /// One round: the least round trip, infinite when there are no such plans.
+  [[nodiscard]] double least_round_trip(const Case& plans, const Visit& visit);
+
+  const Instance& instance_;
+  double after_;
+  double m_;
+  int most_depth_;
+  std::vector<Group> groups_;
+  std::vector<double> capacities_;
+  std::vector<std::size_t> links_of_cut_;   // [cut], where in links_
+  std::vector<Messages> links_;             // [amounts][from][to], the fastest between two groups
+  std::vector<double> prices_;              // [group]
+  std::vector<Chain> known_;                // the last ones that were cheapest
+  std::vector<std::vector<Start>> starts_;  // [layer]
+  std::vector<double> costs_;
+  std::vector<double> row_;
+  std::int64_t budget_ = 0;
+  std::int64_t steps_ = 0;
+  std::int64_t chains_ = 0;
+};
+
+}  // namespace motley::parametric

@@ -18,6 +18,8 @@ constexpr double kRises = 1e-4;  // a round trip that grows by less is not worth
 constexpr int kMostRounds = 6;
 constexpr int kMostChains = 200;  // of a round
 constexpr std::size_t kMostKnown = 200;
+constexpr int kMostParts = 60;                  // of the plans below a time
+constexpr double kUndecided = 1e-6;             // part of a mixture
 constexpr std::size_t kMostCosts = 20'000'000;  // of one programme
 
 }  // namespace
@@ -38,6 +40,8 @@ ChainBound::ChainBound(const Instance& instance, double after, int most_stages)
     groups_.push_back({std::get<1>(key), std::get<2>(key), std::move(devices)});
   }
   prices_.assign(groups_.size(), 0.0);
+  decided_.assign(static_cast<std::size_t>(instance.layers), -1);
+  closed_.assign(static_cast<std::size_t>(instance.layers) * groups_.size(), 0);
   std::map<std::pair<Bytes, Bytes>, std::size_t> known;
   for (int cut = 1; cut < instance.layers; ++cut) {
     const auto [found, is_new] =
@@ -82,7 +86,11 @@ ChainBound::Start ChainBound::start_of(const Case& plans, int group, int first, 
   start.work = instance_.work_of(of.type, first, end);
   start.forward = instance_.forward_of(of.type, first, end);
   const double within = plans.within * (1.0 + kRounding);
-  if (m_ * start.work > within) return start;
+  if (m_ * start.work > within || closed_[static_cast<std::size_t>(first) * groups_.size() + group] != 0) return start;
+  if (decided_[first] >= 0 && decided_[first] != group) return start;
+  for (int layer = first + 1; layer < end; ++layer) {
+    if (decided_[layer] >= 0) return start;
+  }
   const double excess = plans.round_trip + (m_ - 1.0) * start.work - within;
   const double least = 1.0 + std::max(0.0, std::ceil(excess / start.forward - kRounding));
   start.least = static_cast<int>(std::min(least, most_depth_ + 1.0));
@@ -236,9 +244,15 @@ ChainBound::Chain ChainBound::follow(const Case& plans, bool with_cost, const St
 double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
   Mixture mixture(capacities_);
   double least = plans.round_trip;
+  std::vector<Chain> added;
+  const auto add = [&](const Chain& chain) {
+    mixture.add(chain.uses, chain.round_trip);
+    added.push_back(chain);
+  };
   for (const Chain& chain : known_) {
-    if (is_among(plans, chain)) mixture.add(chain.uses, chain.round_trip);
+    if (is_among(plans, chain)) add(chain);
   }
+  mixed_.clear();
   for (int i = 0; i < kMostChains; ++i) {
     const std::optional<Mixture::Prices> prices = mixture.solve();
     if (!prices) return least;
@@ -255,8 +269,14 @@ double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
     const bool fits = std::equal(chain->uses.begin(), chain->uses.end(), capacities_.begin(), std::less_equal<>());
     if (fits) visit(chain->stages);
     const double beaten = chain->worth + all;
-    if (beaten >= prices->rest - kRounding * std::max(1.0, std::abs(prices->rest))) return least;
-    mixture.add(chain->uses, chain->round_trip);
+    if (beaten >= prices->rest - kRounding * std::max(1.0, std::abs(prices->rest))) {
+      const std::vector<double> weights = mixture.weights();
+      for (std::size_t c = 0; c < added.size(); ++c) {
+        if (weights[c] > kRounding) mixed_.emplace_back(weights[c], std::move(added[c]));
+      }
+      return least;
+    }
+    add(*chain);
     if (known_.size() == kMostKnown) known_.erase(known_.begin());
     known_.push_back(std::move(*chain));
   }
@@ -274,6 +294,40 @@ bool ChainBound::refute(Case& plans, const Visit& visit) {
   return false;
 }
 
+std::optional<ChainBound::Begin> ChainBound::most_undecided() const {
+  std::vector<double> weights(closed_.size(), 0.0);
+  for (const auto& [weight, chain] : mixed_) {
+    for (const Stage& stage : chain.stages) {
+      weights[static_cast<std::size_t>(stage.first) * groups_.size() + stage.group] += weight;
+    }
+  }
+  const auto undecided = [](double weight) { return std::min(weight, 1.0 - weight); };
+  const auto most =
+      std::max_element(weights.begin(), weights.end(), [&](double a, double b) { return undecided(a) < undecided(b); });
+  if (undecided(*most) < kUndecided) return std::nullopt;
+  const auto place = static_cast<int>(most - weights.begin());
+  const auto groups = static_cast<int>(groups_.size());
+  return Begin{place / groups, place % groups};
+}
+
+bool ChainBound::refute_parts(Case& plans, const Visit& visit, int& parts) {
+  if (refute(plans, visit)) return true;
+  const std::optional<Begin> begin = most_undecided();
+  if (!begin || parts == 0 || is_spent()) return false;
+  --parts;
+  Case with = plans;
+  decided_[begin->layer] = begin->group;
+  const bool with_it = refute_parts(with, visit, parts);
+  decided_[begin->layer] = -1;
+  if (!with_it) return false;
+  Case without = plans;
+  char& closed = closed_[static_cast<std::size_t>(begin->layer) * groups_.size() + begin->group];
+  closed = 1;
+  const bool without_it = refute_parts(without, visit, parts);
+  closed = 0;
+  return without_it;
+}
+
 double ChainBound::bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit) {
   budget_ = steps_ + budget;
   double round_trip = 0.0;  // of plans that take less than `high`
@@ -287,7 +341,8 @@ double ChainBound::bound(double low, double most, double tolerance, std::int64_t
   double next = most * (1.0 - tolerance);  // the plan that takes `most` is not to be refuted itself
   while (high - low > tolerance * most && !is_spent()) {
     Case plans{next - after_, round_trip};
-    if (next > low && refute(plans, visit)) {
+    int parts = kMostParts;
+    if (next > low && refute_parts(plans, visit, parts)) {
       low = next;
       proven = std::max(proven, next * (1.0 - kRounding));
     } else {

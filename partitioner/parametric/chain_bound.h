@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "motley/partitioner/parametric/instance.h"
@@ -36,7 +37,9 @@ namespace motley::parametric {
 ///   A >= min over chains (A + sum(lambda)) - sum over groups of lambda * devices,
 ///
 /// a greater R for the next round; with no cost at all, a minimum above 0 says that there is no such plan. Prices come
-/// from the mixture of chains that keeps within the groups (mixture.h).
+/// from the mixture of chains that keeps within the groups (mixture.h). Where the mixture is of chains of which some
+/// have a stage of a group from a layer on and some have not, the plans are parted into these two kinds (branch and
+/// price, after Barnhart et al., 1998), and both are to be refuted.
 ///
 /// For plans whose warm-ups all stay below m. One thread; O(layers * (groups * lengths of a stage)^2 * depths) for each
 /// chain, a few hundred of them in all.
@@ -91,6 +94,11 @@ class ChainBound {
     std::vector<double> uses;
     std::vector<Stage> stages;
   };
+  /// A stage of the group starts with the layer.
+  struct Begin {
+    int layer = 0;
+    int group = 0;
+  };
   /// What plans are looked for.
   struct Case {
     double within = 0.0;      // X
@@ -113,6 +121,10 @@ class ChainBound {
   [[nodiscard]] bool is_spent() const { return steps_ >= budget_; }
   /// Raises plans.round_trip as far as it can; true: there are no such plans.
   [[nodiscard]] bool refute(Case& plans, const Visit& visit);
+  /// Raises plans.round_trip and parts the plans in two where that does not refute them, at most `parts` times.
+  [[nodiscard]] bool refute_parts(Case& plans, const Visit& visit, int& parts);
+  /// Where the last mixture is most undecided; nothing: it is of one chain.
+  [[nodiscard]] std::optional<Begin> most_undecided() const;
   /// One round: the least round trip, infinite when there are no such plans.
   [[nodiscard]] double least_round_trip(const Case& plans, const Visit& visit);
 
@@ -122,11 +134,14 @@ class ChainBound {
   int most_depth_;
   std::vector<Group> groups_;
   std::vector<double> capacities_;
-  std::vector<std::size_t> links_of_cut_;   // [cut], where in links_
-  std::vector<Messages> links_;             // [amounts][from][to], the fastest between two groups
-  std::vector<double> prices_;              // [group]
-  std::vector<Chain> known_;                // the last ones that were cheapest
-  std::vector<std::vector<Start>> starts_;  // [layer]
+  std::vector<std::size_t> links_of_cut_;        // [cut], where in links_
+  std::vector<Messages> links_;                  // [amounts][from][to], the fastest between two groups
+  std::vector<double> prices_;                   // [group]
+  std::vector<Chain> known_;                     // the last ones that were cheapest
+  std::vector<std::pair<double, Chain>> mixed_;  // the last mixture
+  std::vector<int> decided_;                     // [layer], the group of a stage that must start there; -1: none must
+  std::vector<char> closed_;                     // [layer][group], no stage may start so
+  std::vector<std::vector<Start>> starts_;       // [layer]
   std::vector<double> costs_;
   std::vector<double> row_;
   std::int64_t budget_ = 0;

@@ -53,6 +53,16 @@ void Mixture::add(std::vector<double> use, double cost) {
   costs_.push_back(cost);
 }
 
+std::vector<double> Mixture::weights() const {
+  std::vector<double> of_columns(columns_.size(), 0.0);
+  const std::vector<double> weights = solved(basis(false), right_);
+  const int resources = static_cast<int>(rows_) - 1;
+  for (std::size_t k = 0; k < rows_; ++k) {
+    if (basic_[k] >= resources) of_columns[basic_[k] - resources] = weights[k];
+  }
+  return of_columns;
+}
+
 double Mixture::cost(int variable) const {
   const int resources = static_cast<int>(rows_) - 1;
   if (variable == kArtificial) return feasible_ ? std::numeric_limits<float>::max() : 1.0;

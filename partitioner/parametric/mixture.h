@@ -22,6 +22,8 @@ class Mixture {
   /// for each of a few exchanges.
   [[nodiscard]] std::optional<Prices> solve();
   void add(std::vector<double> use, double cost);
+  /// [column], of the mixture that the last prices belong to.
+  [[nodiscard]] std::vector<double> weights() const;
 
  private:
   static constexpr int kArtificial = -1;

@@ -18,9 +18,9 @@ constexpr double kRises = 1e-4;  // a round trip that grows by less is not worth
 constexpr int kMostRounds = 6;
 constexpr int kMostChains = 200;  // of a round
 constexpr std::size_t kMostKnown = 200;
-constexpr int kMostParts = 60;                  // of the plans below a time
-constexpr double kUndecided = 1e-6;             // part of a mixture
-constexpr std::size_t kMostCosts = 20'000'000;  // of one programme
+constexpr int kMostParts = 60;                    // of the plans below a time
+constexpr double kUndecided = 1e-6;               // part of a mixture
+constexpr std::size_t kMostNumbers = 20'000'000;  // of one programme
 
 }  // namespace
 
@@ -127,123 +127,137 @@ int ChainBound::least_depth(const Case& plans, const Start& of, const Start& nex
   return static_cast<int>(std::clamp(m_ - most_ways * n, 1.0, most_depth_ + 1.0));
 }
 
+void ChainBound::add_start(const Case& plans, Start start) {
+  const Stage& stage = start.stage;
+  const int least = start.least;
+  const int most = start.most;
+  start.first_way = ways_.size();
+  if (stage.end < instance_.layers) {
+    start.least = most + 1;
+    start.most = 0;
+    for (std::size_t index = starts_of_[stage.end + 1]; index < starts_of_[stage.end]; ++index) {
+      const Start& next = starts_[index];
+      const Messages& between = messages(stage.end, stage.group, next.stage.group);
+      if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) continue;
+      for (int extra = 0; extra <= kMostExtraWarmUp; ++extra) {
+        const int fall = extra + 1;
+        const int from = std::max({least, next.least + fall, least_depth(plans, start, next, between, extra)});
+        const int to = std::min(most, next.most + fall);
+        ++steps_;
+        if (from > to) continue;
+        ways_.push_back({index, fall, from, to, between.forward + between.backward});
+        start.least = std::min(start.least, from);
+        start.most = std::max(start.most, to);
+      }
+    }
+    if (start.most == 0) return;
+  }
+  start.end_way = ways_.size();
+  start.row = costs_.size();
+  costs_.resize(costs_.size() + static_cast<std::size_t>(start.most - start.least) + 1);
+  starts_.push_back(start);
+}
+
+bool ChainBound::list_chains(const Case& plans) {
+  const int layers = instance_.layers;
+  starts_.clear();
+  ways_.clear();
+  costs_.clear();
+  starts_of_.assign(static_cast<std::size_t>(layers) + 2, 0);
+  for (int first = layers - 1; first >= 0; --first) {
+    starts_of_[first + 1] = starts_.size();
+    for (int g = 0; g < static_cast<int>(groups_.size()); ++g) {
+      for (int end = first + 1; end <= layers; ++end) {
+        const Start start = start_of(plans, g, first, end);
+        if (start.most < 1) break;  // nor any longer one
+        if (start.least <= start.most) add_start(plans, start);
+      }
+    }
+    starts_of_[first] = starts_.size();
+    if (is_spent() || costs_.size() + ways_.size() > kMostNumbers) {
+      steps_ = std::max(steps_, budget_);
+      return false;
+    }
+  }
+  return true;
+}
+
 double ChainBound::added(bool with_cost, const Start& start, double messages) const {
   return prices_[start.stage.group] + (with_cost ? start.work + messages : 0.0);
 }
 
-void ChainBound::add_start(const Case& plans, bool with_cost, Start start) {
-  const Stage& stage = start.stage;
-  if (stage.end == instance_.layers) {
-    start.costs = costs_.size();
-    costs_.push_back(added(with_cost, start, 0.0));
-    starts_[stage.first].push_back(start);
-    return;
-  }
-  row_.assign(static_cast<std::size_t>(start.most - start.least) + 1, kInfinity);
-  int least = start.most + 1;
-  int most = 0;
-  for (const Start& next : starts_[stage.end]) {
-    const Messages& between = messages(stage.end, stage.group, next.stage.group);
-    if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) continue;
-    const double cost = added(with_cost, start, between.forward + between.backward);
-    for (int extra = 0; extra <= kMostExtraWarmUp; ++extra) {
-      const int from = std::max({start.least, next.least + 1 + extra, least_depth(plans, start, next, between, extra)});
-      const int to = std::min(start.most, next.most + 1 + extra);
-      if (from > to) continue;
-      const double* const behind = costs_.data() + next.costs - next.least - 1 - extra;
-      double* const here = row_.data() - start.least;
-      for (int depth = from; depth <= to; ++depth) here[depth] = std::min(here[depth], behind[depth] + cost);
-      steps_ += to - from + 1;
-      least = std::min(least, from);
-      most = std::max(most, to);
-    }
-  }
-  if (most == 0) return;
-  const auto begin = row_.begin() + (least - start.least);
-  const auto end = row_.begin() + (most - start.least) + 1;
-  start.least = least;
-  start.most = most;
-  start.costs = costs_.size();
-  costs_.insert(costs_.end(), begin, end);
-  starts_[stage.first].push_back(start);
-}
-
-std::optional<ChainBound::Chain> ChainBound::cheapest(const Case& plans, bool with_cost) {
-  const Instance& in = instance_;
+std::optional<ChainBound::Chain> ChainBound::cheapest(bool with_cost) {
   ++chains_;
-  starts_.assign(static_cast<std::size_t>(in.layers) + 1, {});
-  costs_.clear();
-  for (int first = in.layers - 1; first >= 0; --first) {
-    for (int g = 0; g < static_cast<int>(groups_.size()); ++g) {
-      for (int end = first + 1; end <= in.layers; ++end) {
-        const Start start = start_of(plans, g, first, end);
-        if (start.most < 1) break;  // nor any longer one
-        if (start.least <= start.most) add_start(plans, with_cost, start);
-      }
+  for (const Start& start : starts_) {
+    double* const here = costs_.data() + start.row;
+    if (start.stage.end == instance_.layers) {
+      *here = added(with_cost, start, 0.0);
+      continue;
     }
-    if (is_spent() || costs_.size() > kMostCosts) {
-      steps_ = std::max(steps_, budget_);
-      return std::nullopt;
+    std::fill(here, here + (start.most - start.least + 1), kInfinity);
+    for (std::size_t w = start.first_way; w < start.end_way; ++w) {
+      const Way& way = ways_[w];
+      const Start& next = starts_[way.next];
+      const double cost = added(with_cost, start, way.messages);
+      const double* const behind = costs_.data() + next.row + (way.least - way.fall - next.least);
+      double* const from = here + (way.least - start.least);
+      const int count = way.most - way.least + 1;
+      for (int i = 0; i < count; ++i) from[i] = std::min(from[i], behind[i] + cost);
+      steps_ += count;
     }
   }
-  const Start* best = nullptr;
+  std::size_t best = starts_.size();
   int depth = 0;
   double least = kInfinity;
-  for (const Start& start : starts_.front()) {
-    for (int d = start.least; d <= start.most; ++d) {
-      const double cost = costs_[start.costs + d - start.least];
+  for (std::size_t s = starts_of_[1]; s < starts_of_[0]; ++s) {
+    for (int d = starts_[s].least; d <= starts_[s].most; ++d) {
+      const double cost = costs_[starts_[s].row + d - starts_[s].least];
       if (cost >= least) continue;
       least = cost;
-      best = &start;
+      best = s;
       depth = d;
     }
   }
-  if (best == nullptr) return std::nullopt;
-  Chain chain = follow(plans, with_cost, *best, depth);
+  if (best == starts_.size()) return std::nullopt;
+  Chain chain = follow(with_cost, best, depth);
   chain.worth = least;
   for (std::size_t g = 0; g < groups_.size(); ++g) chain.worth -= prices_[g] * capacities_[g];
   return chain;
 }
 
 /// The cheapest chain that begins so.
-ChainBound::Chain ChainBound::follow(const Case& plans, bool with_cost, const Start& begin, int depth) const {
+ChainBound::Chain ChainBound::follow(bool with_cost, std::size_t begin, int depth) const {
   Chain chain;
   chain.uses.assign(groups_.size(), 0.0);
-  const Start* start = &begin;
-  while (true) {
+  for (const Start* start = &starts_[begin];;) {
     const Stage& stage = start->stage;
     chain.stages.push_back({stage.group, stage.first, stage.end, depth});
     chain.uses[stage.group] += 1.0;
     chain.round_trip += start->work;
     if (stage.end == instance_.layers) return chain;
-    const double cost = costs_[start->costs + depth - start->least];
-    const Start* nearest = nullptr;
-    int depth_of_nearest = 0;
+    const double cost = costs_[start->row + depth - start->least];
+    const Way* taken = nullptr;
     double difference = kInfinity;
-    for (const Start& next : starts_[stage.end]) {
-      const Messages& between = messages(stage.end, stage.group, next.stage.group);
-      if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) continue;
-      for (int extra = 0; extra <= kMostExtraWarmUp; ++extra) {
-        const int then = depth - 1 - extra;
-        if (then < next.least || then > next.most || depth < least_depth(plans, *start, next, between, extra)) continue;
-        const double found =
-            costs_[next.costs + then - next.least] + added(with_cost, *start, between.forward + between.backward);
-        if (std::abs(found - cost) >= difference) continue;
-        difference = std::abs(found - cost);
-        nearest = &next;
-        depth_of_nearest = then;
-      }
+    for (std::size_t w = start->first_way; w < start->end_way; ++w) {
+      const Way& way = ways_[w];
+      if (depth < way.least || depth > way.most) continue;
+      const Start& next = starts_[way.next];
+      const double found = costs_[next.row + depth - way.fall - next.least] + added(with_cost, *start, way.messages);
+      if (std::abs(found - cost) >= difference) continue;
+      difference = std::abs(found - cost);
+      taken = &way;
     }
-    const Messages& between = messages(stage.end, stage.group, nearest->stage.group);
-    chain.round_trip += between.forward + between.backward;
-    start = nearest;
-    depth = depth_of_nearest;
+    chain.round_trip += taken->messages;
+    start = &starts_[taken->next];
+    depth -= taken->fall;
   }
 }
 
 double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
-  Mixture mixture(capacities_);
+  mixed_.clear();
   double least = plans.round_trip;
+  if (!list_chains(plans)) return least;
+  Mixture mixture(capacities_);
   std::vector<Chain> added;
   const auto add = [&](const Chain& chain) {
     mixture.add(chain.uses, chain.round_trip);
@@ -252,13 +266,13 @@ double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
   for (const Chain& chain : known_) {
     if (is_among(plans, chain)) add(chain);
   }
-  mixed_.clear();
   for (int i = 0; i < kMostChains; ++i) {
     const std::optional<Mixture::Prices> prices = mixture.solve();
     if (!prices) return least;
     prices_ = prices->price;
-    std::optional<Chain> chain = cheapest(plans, prices->feasible);
-    if (!chain) return is_spent() ? least : kInfinity;
+    if (is_spent()) return least;
+    std::optional<Chain> chain = cheapest(prices->feasible);
+    if (!chain) return kInfinity;
     double all = 0.0;
     for (std::size_t g = 0; g < groups_.size(); ++g) all += prices_[g] * capacities_[g];
     if (prices->feasible) {
@@ -337,19 +351,22 @@ double ChainBound::bound(double low, double most, double tolerance, std::int64_t
     round_trip += least;
   }
   double proven = low;
-  double high = most;
-  double next = most * (1.0 - tolerance);  // the plan that takes `most` is not to be refuted itself
-  while (high - low > tolerance * most && !is_spent()) {
-    Case plans{next - after_, round_trip};
-    int parts = kMostParts;
-    if (next > low && refute_parts(plans, visit, parts)) {
-      low = next;
-      proven = std::max(proven, next * (1.0 - kRounding));
-    } else {
-      high = next;
-      round_trip = plans.round_trip;
+  // First without parting plans, which takes long where it is in vain.
+  for (const int most_parts : {0, kMostParts}) {
+    double high = most;
+    double next = most * (1.0 - tolerance);  // the plan that takes `most` is not to be refuted itself
+    while (high - low > tolerance * most && !is_spent()) {
+      Case plans{next - after_, round_trip};
+      int parts = most_parts;
+      if (next > low && refute_parts(plans, visit, parts)) {
+        low = next;
+        proven = std::max(proven, next * (1.0 - kRounding));
+      } else {
+        high = next;
+        round_trip = plans.round_trip;
+      }
+      next = 0.5 * (low + high);
     }
-    next = 0.5 * (low + high);
   }
   return proven;
 }

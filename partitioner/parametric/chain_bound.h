@@ -29,10 +29,10 @@ namespace motley::parametric {
 ///   w_s = w_t + 1, + 2 or + 3, w of the last stage 1  the space's warm-ups
 // clang-format on
 ///
-/// with q = floor((m - 1 - w_s) / n) + 1, the number of such ways. Memory holds w as in prices.h. The third of these is
-/// why a link that is slow beside the stages needs deeper warm-ups before it, which cost memory; prices.h does not
-/// know it. The cheapest chain at prices lambda >= 0 of the groups' devices is found by a dynamic programme from the
-/// last layer to the first over (stage, w), exact in cuts, places and neighbours. With A as the cost,
+/// with q = floor((m - 1 - w_s) / n) + 1, the number of such ways. Memory holds w as in prices.h. The ways are why a
+/// link that is slow beside the stages needs a deeper warm-up before it, which costs memory; prices.h does not know
+/// them. The cheapest chain at prices lambda >= 0 of the groups' devices is found by a dynamic programme from the last
+/// layer to the first over (stage, w), exact in cuts, places and neighbours. With A as the cost,
 ///
 ///   A >= min over chains (A + sum(lambda)) - sum over groups of lambda * devices,
 ///
@@ -79,14 +79,23 @@ class ChainBound {
     double forward = 0.0;
     double backward = 0.0;
   };
-  /// A stage with what the cheapest chains from it to the end cost, for its depths [least, most].
+  /// A stage with depths [least, most], and where in costs_ those of the chains from it to the end are.
   struct Start {
     Stage stage;  // without depth
     double work = 0.0;
     double forward = 0.0;
     int least = 0;
     int most = 0;
-    std::size_t costs = 0;  // in costs_, of depth `least`
+    std::size_t row = 0;  // of depth `least`
+    std::size_t first_way = 0, end_way = 0;
+  };
+  /// From a stage of depths [least, most] to the next one, whose depth is `fall` less.
+  struct Way {
+    std::size_t next = 0;  // in starts_
+    int fall = 1;
+    int least = 0;
+    int most = 0;
+    double messages = 0.0;
   };
   struct Chain {
     double worth = 0.0;  // of the chain at the prices, less that of all devices
@@ -113,11 +122,13 @@ class ChainBound {
   /// The least depth of `of` that its neighbour `next` allows, `extra` more than textbook; beyond every depth: none.
   [[nodiscard]] int least_depth(const Case& plans, const Start& of, const Start& next, const Messages& between,
                                 int extra) const;
-  void add_start(const Case& plans, bool with_cost, Start start);
+  /// Lists the stages of all chains and the ways between them. False: the budget ended.
+  [[nodiscard]] bool list_chains(const Case& plans);
+  void add_start(const Case& plans, Start start);
+  /// The cheapest of all chains at prices_; nothing: there is none.
+  [[nodiscard]] std::optional<Chain> cheapest(bool with_cost);
+  [[nodiscard]] Chain follow(bool with_cost, std::size_t start, int depth) const;
   [[nodiscard]] double added(bool with_cost, const Start& start, double messages) const;
-  /// The cheapest chain at prices_, if there is any; also nothing, and is_spent(), when the budget ends.
-  [[nodiscard]] std::optional<Chain> cheapest(const Case& plans, bool with_cost);
-  [[nodiscard]] Chain follow(const Case& plans, bool with_cost, const Start& start, int depth) const;
   [[nodiscard]] bool is_spent() const { return steps_ >= budget_; }
   /// Raises plans.round_trip as far as it can; true: there are no such plans.
   [[nodiscard]] bool refute(Case& plans, const Visit& visit);
@@ -141,9 +152,10 @@ class ChainBound {
   std::vector<std::pair<double, Chain>> mixed_;  // the last mixture
   std::vector<int> decided_;                     // [layer], the group of a stage that must start there; -1: none must
   std::vector<char> closed_;                     // [layer][group], no stage may start so
-  std::vector<std::vector<Start>> starts_;       // [layer]
-  std::vector<double> costs_;
-  std::vector<double> row_;
+  std::vector<Start> starts_;                    // by falling first layer
+  std::vector<std::size_t> starts_of_;           // [layer + 1], where in starts_ those before the layer begin
+  std::vector<Way> ways_;
+  std::vector<double> costs_;  // prices, and seconds
   std::int64_t budget_ = 0;
   std::int64_t steps_ = 0;
   std::int64_t chains_ = 0;

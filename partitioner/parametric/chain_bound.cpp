@@ -28,6 +28,7 @@ ChainBound::ChainBound(const Instance& instance, double after, int most_stages)
     : instance_(instance),
       after_(after),
       m_(instance.micro_batches),
+      most_stages_(most_stages),
       most_depth_((kMostExtraWarmUp + 1) * (most_stages - 1) + 1),
       links_of_cut_(static_cast<std::size_t>(instance.layers) + 1, 0) {
   const Topology& topology = instance.topology;
@@ -281,7 +282,7 @@ double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
       return kInfinity;
     }
     const bool fits = std::equal(chain->uses.begin(), chain->uses.end(), capacities_.begin(), std::less_equal<>());
-    if (fits) visit(chain->stages);
+    if (fits && static_cast<int>(chain->stages.size()) <= most_stages_) visit(chain->stages);
     const double beaten = chain->worth + all;
     if (beaten >= prices->rest - kRounding * std::max(1.0, std::abs(prices->rest))) {
       const std::vector<double> weights = mixture.weights();

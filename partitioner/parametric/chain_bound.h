@@ -14,7 +14,7 @@ namespace motley::parametric {
 
 /// A lower bound for every plan of one micro-batch size with two stages or more, from chains: stages that cover the
 /// layers one after the other, each on a group of devices that are alike (host, type and memory), with a warm-up. A
-/// plan is a chain that uses no group more often than it has devices, which is all that the bound leaves out of sight.
+/// plan is a chain that uses no group more often than it has devices.
 ///
 /// Take a plan that takes less than T. With X = T - U and the letters of prices.h, and A at least R, write V = W - F
 /// for a stage's backward, n = w_s - w_t + 1 for a stage s and the next one t, and C = W_s + W_t + f + b. For every
@@ -142,6 +142,7 @@ class ChainBound {
   const Instance& instance_;
   double after_;
   double m_;
+  int most_stages_;
   int most_depth_;
   std::vector<Group> groups_;
   std::vector<double> capacities_;

@@ -1,0 +1,151 @@
+#include "motley/partitioner/parametric/chain_bound.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+
+#include "instances.h"
+#include "motley/partitioner/parametric/mixture.h"
+#include "motley/partitioner/price.h"
+#include "motley/partitioner/space.h"
+#include "motley/partitioner/synthetic.h"
+
+namespace motley {
+namespace {
+
+using parametric::ChainBound;
+using parametric::Mixture;
+
+/// The bound by chains alone for plans of the only micro-batch size; every chain it is shown is simulated.
+double bound_of(const Profile& profile, const SearchOptions& options, double most, double* best_chain = nullptr) {
+  const parametric::Topology topology(profile);
+  const std::int64_t size = options.micro_batch_sizes.front();
+  const parametric::LinkTimes links(profile.cluster, parametric::Instance::amounts(profile.model, size));
+  const parametric::Instance instance(profile, topology, links, size, options.global_batch);
+  const int stages = most_stages(profile, options);
+  EXPECT_TRUE(ChainBound::knows(instance, stages));
+  ChainBound chains(instance, 0.0, stages);
+  const auto simulate = [&](std::span<const ChainBound::Stage> shown) {
+    std::vector<int> cuts = {0};
+    std::vector<int> devices;
+    std::vector<int> depths;
+    for (const ChainBound::Stage& stage : shown) {
+      EXPECT_EQ(stage.first, cuts.back());
+      cuts.push_back(stage.end);
+      const auto taken = std::count_if(shown.begin(), shown.begin() + static_cast<std::ptrdiff_t>(devices.size()),
+                                       [&](const ChainBound::Stage& other) { return other.group == stage.group; });
+      devices.push_back(chains.devices(stage.group).at(static_cast<std::size_t>(taken)));
+      depths.push_back(stage.depth);
+    }
+    const Priced priced =
+        price(make_plan(cuts, devices, depths, size, options.global_batch, "1f1b"), profile, options.clip);
+    if (best_chain != nullptr && !priced.shortfall) {
+      *best_chain = std::min(*best_chain, priced.prediction.iteration.value);
+    }
+  };
+  return chains.bound(0.0, most, 1e-4, 200'000'000, simulate);
+}
+
+TEST(ChainBound, NeverExceedsTheBestPlanAndComesNear) {
+  int compared = 0;
+  int near = 0;
+  for (std::uint64_t seed = 1; seed <= 600; ++seed) {
+    Instance instance = random_instance(seed);
+    SearchOptions& options = instance.options;
+    options.any_order = true;
+    options.use_all_devices = false;
+    options.schedules = {"1f1b"};
+    options.micro_batch_sizes = {micro_batch_sizes(instance.profile.model, options).front()};
+    options.global_batch = options.micro_batch_sizes.front() * 40;
+    const SearchResult exact = find_plan("exact", instance.profile, options);
+    const Found* const best = std::get_if<Found>(&exact);
+    if (best == nullptr || best->plan.stages.size() < 2) continue;
+    const double time = best->plan.prediction->iteration.value;
+    double best_chain = 2.0 * time;
+    const double bound = bound_of(instance.profile, options, 1.05 * time, &best_chain);
+    EXPECT_LE(bound, time * (1.0 + 1e-12)) << "seed " << seed;
+    EXPECT_GE(best_chain, time * (1.0 - 1e-12)) << "seed " << seed;
+    ++compared;
+    if (bound > 0.97 * time) ++near;
+  }
+  EXPECT_GE(compared, 200);
+  EXPECT_GE(near, compared / 2);
+}
+
+TEST(ChainBound, KnowsThatSlowLinksNeedDeeperWarmUps) {
+  // Equal devices on hosts of their own; a message takes as long as a layer. Every stage's round trip through its
+  // neighbour needs more forwards ahead than textbook, for which there is no memory.
+  Profile profile = plain_profile(8, {0, 0, 0, 0}, 1000.0 / 1.5e-3);
+  for (Device& device : profile.cluster.devices) device.memory = Bytes{2 * 4'000 + 4 * 2'000 + 6'000};
+  SearchOptions options;
+  options.global_batch = 100;
+  options.micro_batch_sizes = {1};
+  const Found best = found(find_plan("exact", profile, options));
+  const double time = best.plan.prediction->iteration.value;
+  const double bound = bound_of(profile, options, 1.05 * time);
+  EXPECT_LE(bound, time);
+  EXPECT_GT(bound, 0.95 * time);
+  SearchOptions prices = options;
+  prices.max_expansions = 1;
+  const Found by_prices = found(find_plan("parametric", profile, prices));
+  EXPECT_GT(bound, 1.02 * by_prices.plan.certificate->proven_bound.value);
+}
+
+TEST(ChainBound, LeavesLittleOfTheGapOfMediumSizes) {
+  double worst = 0.0;
+  for (const std::uint64_t seed : {2, 10, 20}) {
+    const Found plan = found(find_plan("parametric", synthetic_profile({48, 32, 4, 8, seed}), synthetic_options()));
+    worst = std::max(worst, plan.plan.certificate->gap);
+    EXPECT_LT(plan.plan.certificate->proven_bound.value, 0.99 * plan.plan.certificate->lower_bound.value) << seed;
+  }
+  EXPECT_LT(worst, 0.002);
+}
+
+TEST(Mixture, IsOptimalByItsPrices) {
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto whole = [&](int least, int most) { return static_cast<double>(least + random() % (most - least + 1)); };
+    std::vector<double> capacities;
+    for (int r = 0; r < 4; ++r) capacities.push_back(whole(1, 4));
+    Mixture mixture(capacities);
+    std::vector<std::vector<double>> uses;
+    std::vector<double> costs;
+    for (int c = 0; c < 25; ++c) {
+      std::vector<double> use;
+      for (int r = 0; r < 4; ++r) use.push_back(whole(0, 6));
+      uses.push_back(use);
+      costs.push_back(whole(1, 100));
+      mixture.add(use, costs.back());
+      const std::optional<Mixture::Prices> prices = mixture.solve();
+      ASSERT_TRUE(prices.has_value());
+      const auto priced = [&](const std::vector<double>& of) {
+        return std::inner_product(of.begin(), of.end(), prices->price.begin(), 0.0);
+      };
+      for (std::size_t k = 0; k < uses.size(); ++k) {
+        EXPECT_GE((prices->feasible ? costs[k] : 0.0) + priced(uses[k]), prices->rest - 1e-4) << "seed " << seed;
+      }
+      if (!prices->feasible) {
+        EXPECT_GT(prices->rest, priced(capacities)) << "seed " << seed;  // Farkas
+        continue;
+      }
+      const std::vector<double> weights = mixture.weights();
+      double sum = 0.0;
+      double cost = 0.0;
+      std::vector<double> used(4, 0.0);
+      for (std::size_t k = 0; k < uses.size(); ++k) {
+        EXPECT_GE(weights[k], -1e-9);
+        sum += weights[k];
+        cost += weights[k] * costs[k];
+        for (std::size_t r = 0; r < 4; ++r) used[r] += weights[k] * uses[k][r];
+      }
+      EXPECT_NEAR(sum, 1.0, 1e-6);
+      for (std::size_t r = 0; r < 4; ++r) EXPECT_LE(used[r], capacities[r] + 1e-5);
+      EXPECT_NEAR(cost, prices->rest - priced(capacities), 1e-3) << "seed " << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace motley

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/check_chains.h"
 #include "motley/partitioner/space.h"
 
 namespace motley {
@@ -84,6 +85,11 @@ class SizeCheck {
         within_(time - least_after()) {}
 
   std::vector<std::string> run() {
+    if (proof_.chains) {
+      const std::string wrong = check_chains(*proof_.chains, profile_, options_, proof_.micro_batch_size, within_);
+      if (!wrong.empty()) fail(wrong);
+      return problems_;
+    }
     if (!shape_is_right()) return problems_;
     total_value_ = std::accumulate(proof_.layer_values.begin(), proof_.layer_values.end(), 0.0);
     list_windows();

@@ -43,6 +43,8 @@ namespace motley {
 /// leaves the stages of less warm-up than J at most T - U - A - (m - J) above_s seconds, each counted up to above_s; a
 /// second of them costs second_price.
 ///
+/// Where there are prices of whole chains of stages, these are to refute a size instead: check_chains.h.
+///
 /// One-stage plans are all looked at.
 [[nodiscard]] std::vector<std::string> check_bound(const Certificate& certificate, const Profile& profile,
                                                    const SearchOptions& options);

@@ -32,8 +32,8 @@ constexpr double kToleranceOfGap = 0.1;            // likewise, of a gap that is
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
-constexpr double kShares[] = {0.992, 0.98, 0.96};    // of memory, where a chain does not fit
-constexpr double kToleranceOfChains = 1e-5;          // of bounds by chains, where no gap is asked for
+constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
+constexpr double kToleranceOfChains = 1e-5;        // of bounds by chains, where no gap is asked for
 constexpr std::int64_t kChainSteps = 500'000'000;  // of their dynamic programmes
 constexpr std::int64_t kStepsAProbe = 1'000;
 constexpr int kFewDevices = 16;
@@ -81,8 +81,8 @@ class Search {
     if (!is_near_enough()) {
       for (const Size& size : sizes_) offer(*size.instance, size.first);
     }
-    const double proven = std::min(bound_, candidates_.best());
     if (!is_near_enough() && candidates_.best() < kInfinity) bound_by_chains();
+    const double proven = std::min(bound_, candidates_.best());
     if (!is_near_enough() && profile_.cluster.size() <= kFewDevices) refine();
     if (candidates_.best() == kInfinity) offer_nearest_miss();
     const double bound = std::min(bound_, candidates_.best());
@@ -280,7 +280,9 @@ class Search {
       if (time < std::min(bound, candidates_.best()) && budget > 0 && ChainBound::knows(in, most)) {
         ChainBound chains(in, after_, most);
         const auto visit = [&](std::span<const ChainBound::Stage> stages) { offer(in, chains, stages); };
-        time = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
+        ChainBound::Proven proven = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
+        time = proven.time;
+        size.proven.proof.chains = std::move(proven.proof);
         budget -= chains.steps();
         spent_ += chains.chains();
       }

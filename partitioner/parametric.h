@@ -12,12 +12,14 @@ namespace motley {
 ///     (parametric/prices.h);
 ///  3. orders of blocks are improved by local search from below, on two threads (parametric/block_order.h);
 ///  4. the best plans are replayed micro-batch by micro-batch (replay.h): their cost is the simulator's;
-///  5. of few devices the exact search looks at what is left between bound and best plan (exact.h).
+///  5. where that leaves a gap, chains of stages give a better lower bound and more plans (parametric/chain_bound.h);
+///  6. of few devices the exact search looks at what is left between bound and best plan (exact.h).
 /// Sizes whose bound is no better than the best plan are not searched.
 ///
-/// The certificate holds for the space of space.h and carries the prices, so that check() can prove it again without
-/// the search. Deterministic. With options.gap it starts from periods that such a gap allows, and ends once one is
-/// proven; the budget is options.max_expansions chains, by default so many as take about a second. O(devices^2 + chains
+/// The certificate holds for the space of space.h and carries the prices, so that check() can prove its proven_bound
+/// again without the search; what step 6 adds is the search's word. Deterministic. With options.gap it starts from
+/// periods that such a gap allows, and ends once one is proven; the budget is options.max_expansions chains, by default
+/// so many as take about a second. O(devices^2 + chains
 /// * (devices + layers)) time, O(devices^2) memory. Throws InputError for options that it has no search for: a fixed
 /// order of devices, all devices used, GPipe.
 [[nodiscard]] SearchResult plan_parametric(const Profile& profile, const SearchOptions& options);

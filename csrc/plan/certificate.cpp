@@ -10,6 +10,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kMostLevels = 200;
 constexpr std::int64_t kMostNumbers = 10'000'000;  // of a list, so that a mistyped count is no allocation
 
 json runs_of(const std::vector<double>& numbers) {
@@ -35,6 +36,12 @@ std::vector<double> numbers_from(const JsonField& field) {
   return numbers;
 }
 
+int count_from(const JsonField& field) {
+  const std::int64_t count = field.integer();
+  if (count < 0 || count > std::numeric_limits<int>::max()) field.fail("a count");
+  return static_cast<int>(count);
+}
+
 json to_json(const BoundProof::Table& table) {
   return {{"above_s", table.above_s},
           {"up_to_s", table.up_to_s},
@@ -49,6 +56,29 @@ BoundProof::Table table_from(const JsonField& field) {
           field.at("second_price").number(), numbers_from(field.at("depths"))};
 }
 
+json to_json(const BoundProof::Chains& chains) {
+  json result = {{"round_trips", json::array()}, {"prices", runs_of(chains.prices)}};
+  for (const std::vector<double>& prices : chains.round_trips) result["round_trips"].push_back(runs_of(prices));
+  if (chains.parts.empty()) return result;
+  result["layer"] = chains.layer;
+  result["device"] = chains.device;
+  for (const BoundProof::Chains& part : chains.parts) result["parts"].push_back(to_json(part));
+  return result;
+}
+
+BoundProof::Chains chains_from(const JsonField& field, int level = 0) {
+  if (level > kMostLevels) field.fail("fewer levels of parts");
+  field.allow_only({"round_trips", "prices", "layer", "device", "parts"});
+  BoundProof::Chains chains;
+  for (const JsonField& prices : field.at("round_trips").items()) chains.round_trips.push_back(numbers_from(prices));
+  chains.prices = numbers_from(field.at("prices"));
+  if (!field.has("parts")) return chains;
+  chains.layer = count_from(field.at("layer"));
+  chains.device = count_from(field.at("device"));
+  for (const JsonField& part : field.at("parts").items()) chains.parts.push_back(chains_from(part, level + 1));
+  return chains;
+}
+
 json to_json(const BoundProof& proof) {
   json rounds = json::array();
   for (const BoundProof::Round& round : proof.rounds) {
@@ -56,13 +86,15 @@ json to_json(const BoundProof& proof) {
     for (const BoundProof::Table& table : round.tables) tables.push_back(to_json(table));
     rounds.push_back({{"round_trip", round.round_trip}, {"tables", std::move(tables)}});
   }
-  return {{"micro_batch_size", proof.micro_batch_size},
-          {"layer_values", runs_of(proof.layer_values)},
-          {"rounds", std::move(rounds)}};
+  json result = {{"micro_batch_size", proof.micro_batch_size},
+                 {"layer_values", runs_of(proof.layer_values)},
+                 {"rounds", std::move(rounds)}};
+  if (proof.chains) result["chains"] = to_json(*proof.chains);
+  return result;
 }
 
 BoundProof proof_from(const JsonField& field) {
-  field.allow_only({"micro_batch_size", "layer_values", "rounds"});
+  field.allow_only({"micro_batch_size", "layer_values", "rounds", "chains"});
   BoundProof proof;
   proof.micro_batch_size = field.at("micro_batch_size").integer();
   proof.layer_values = numbers_from(field.at("layer_values"));
@@ -73,6 +105,7 @@ BoundProof proof_from(const JsonField& field) {
     for (const JsonField& table : item.at("tables").items()) round.tables.push_back(table_from(table));
     proof.rounds.push_back(std::move(round));
   }
+  if (field.has("chains")) proof.chains = chains_from(field.at("chains"));
   return proof;
 }
 
@@ -89,12 +122,6 @@ json to_json(const BoundSpace& space) {
           {"max_rounds", space.max_rounds},
           {"use_all_devices", space.use_all_devices},
           {"any_order", space.any_order}};
-}
-
-int count_from(const JsonField& field) {
-  const std::int64_t count = field.integer();
-  if (count < 0 || count > std::numeric_limits<int>::max()) field.fail("a count");
-  return static_cast<int>(count);
 }
 
 BoundSpace space_from(const JsonField& field) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,20 @@ struct BoundProof {
     bool round_trip = false;
     std::vector<Table> tables;
   };
+  /// Prices of whole chains of stages, which may prove more: see partitioner/check_chains.h.
+  struct Chains {
+    std::vector<std::vector<double>> round_trips;  ///< [round][device], prices that prove a round trip
+    std::vector<double> prices;  ///< [device], which prove that there is no plan at all; empty: the parts, or the round
+                                 ///< trips, are to
+    int layer = 0;
+    int device = 0;
+    std::vector<Chains>
+        parts;  ///< plans in which a stage of a device like `device` starts with `layer`, and the others
+  };
   std::int64_t micro_batch_size = 0;
   std::vector<double> layer_values;  ///< [layer]
   std::vector<Round> rounds;
+  std::optional<Chains> chains = {};  ///< then `rounds` need not refute
 };
 
 /// The plan space that a bound holds for, as the search was asked (partitioner/search.h).

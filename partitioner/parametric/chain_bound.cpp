@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 1e-9;
+constexpr double kRoundingOfWays = 1e-6;
 constexpr double kRises = 1e-4;  // a round trip that grows by less is not worth another round
 constexpr int kMostRounds = 6;
 constexpr int kMostChains = 200;  // of a round
@@ -124,7 +125,7 @@ int ChainBound::least_depth(const Case& plans, const Start& of, const Start& nex
   const double way = of.work + next.work + between.forward + between.backward;
   if (way <= n * backward) return 1;  // the backwards alone take longer: counted for every stage
   const double most_ways =
-      std::floor((plans.within - plans.round_trip - (m_ - 1.0) * backward) / (way - n * backward) + kRounding);
+      std::floor((plans.within - plans.round_trip - (m_ - 1.0) * backward) / (way - n * backward) + kRoundingOfWays);
   return static_cast<int>(std::clamp(m_ - most_ways * n, 1.0, most_depth_ + 1.0));
 }
 
@@ -254,9 +255,17 @@ ChainBound::Chain ChainBound::follow(bool with_cost, std::size_t begin, int dept
   }
 }
 
-double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
+std::vector<double> ChainBound::by_device(const std::vector<double>& prices) const {
+  std::vector<double> all(instance_.devices, 0.0);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    for (const int device : groups_[g].devices) all[device] = prices[g];
+  }
+  return all;
+}
+
+std::pair<double, std::vector<double>> ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
   mixed_.clear();
-  double least = plans.round_trip;
+  std::pair<double, std::vector<double>> least{plans.round_trip, {}};
   if (!list_chains(plans)) return least;
   Mixture mixture(capacities_);
   std::vector<Chain> added;
@@ -269,17 +278,15 @@ double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
   }
   for (int i = 0; i < kMostChains; ++i) {
     const std::optional<Mixture::Prices> prices = mixture.solve();
-    if (!prices) return least;
+    if (!prices || is_spent()) return least;
     prices_ = prices->price;
-    if (is_spent()) return least;
     std::optional<Chain> chain = cheapest(prices->feasible);
-    if (!chain) return kInfinity;
+    if (!chain) return {kInfinity, prices_};
     double all = 0.0;
     for (std::size_t g = 0; g < groups_.size(); ++g) all += prices_[g] * capacities_[g];
-    if (prices->feasible) {
-      least = std::max(least, chain->worth - kRounding * all);
-    } else if (chain->worth > kRounding * all) {
-      return kInfinity;
+    if (!prices->feasible && chain->worth > kRounding * all) return {kInfinity, prices_};
+    if (prices->feasible && chain->worth - kRounding * all > least.first) {
+      least = {chain->worth - kRounding * all, prices_};
     }
     const bool fits = std::equal(chain->uses.begin(), chain->uses.end(), capacities_.begin(), std::less_equal<>());
     if (fits && static_cast<int>(chain->stages.size()) <= most_stages_) visit(chain->stages);
@@ -298,13 +305,17 @@ double ChainBound::least_round_trip(const Case& plans, const Visit& visit) {
   return least;
 }
 
-bool ChainBound::refute(Case& plans, const Visit& visit) {
+bool ChainBound::refute(Case& plans, const Visit& visit, BoundProof::Chains& proof) {
   for (int round = 0; round < kMostRounds && !is_spent(); ++round) {
-    const double least = least_round_trip(plans, visit);
-    if (least >= plans.within) return true;
-    const bool rises = least > plans.round_trip * (1.0 + kRises);
-    plans.round_trip = std::max(plans.round_trip, least);
-    if (!rises) return false;
+    const auto [least, prices] = least_round_trip(plans, visit);
+    if (least == kInfinity) {
+      proof.prices = by_device(prices);
+      return true;
+    }
+    if (least <= plans.round_trip * (1.0 + kRises)) return false;
+    plans.round_trip = least;
+    proof.round_trips.push_back(by_device(prices));
+    if (least > plans.within * (1.0 + kRounding)) return true;
   }
   return false;
 }
@@ -325,46 +336,54 @@ std::optional<ChainBound::Begin> ChainBound::most_undecided() const {
   return Begin{place / groups, place % groups};
 }
 
-bool ChainBound::refute_parts(Case& plans, const Visit& visit, int& parts) {
-  if (refute(plans, visit)) return true;
+bool ChainBound::refute_parts(Case& plans, const Visit& visit, int& parts, BoundProof::Chains& proof) {
+  if (refute(plans, visit, proof)) return true;
   const std::optional<Begin> begin = most_undecided();
   if (!begin || parts == 0 || is_spent()) return false;
   --parts;
+  proof.layer = begin->layer;
+  proof.device = groups_[begin->group].devices.front();
+  proof.parts.resize(2);
   Case with = plans;
   decided_[begin->layer] = begin->group;
-  const bool with_it = refute_parts(with, visit, parts);
+  const bool with_it = refute_parts(with, visit, parts, proof.parts[0]);
   decided_[begin->layer] = -1;
   if (!with_it) return false;
   Case without = plans;
   char& closed = closed_[static_cast<std::size_t>(begin->layer) * groups_.size() + begin->group];
   closed = 1;
-  const bool without_it = refute_parts(without, visit, parts);
+  const bool without_it = refute_parts(without, visit, parts, proof.parts[1]);
   closed = 0;
   return without_it;
 }
 
-double ChainBound::bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit) {
+ChainBound::Proven ChainBound::bound(double low, double most, double tolerance, std::int64_t budget,
+                                     const Visit& visit) {
   budget_ = steps_ + budget;
-  double round_trip = 0.0;  // of plans that take less than `high`
+  double least_work = 0.0;
   for (int l = 0; l < instance_.layers; ++l) {
     double least = kInfinity;
     for (const std::vector<double>& work : instance_.work) least = std::min(least, work[l + 1] - work[l]);
-    round_trip += least;
+    least_work += least;
   }
-  double proven = low;
+  Proven proven{low, std::nullopt};
   // First without parting plans, which takes long where it is in vain.
   for (const int most_parts : {0, kMostParts}) {
+    double round_trip = least_work;  // of plans that take less than `high`
+    BoundProof::Chains of_round_trip;
     double high = most;
     double next = most * (1.0 - tolerance);  // the plan that takes `most` is not to be refuted itself
     while (high - low > tolerance * most && !is_spent()) {
       Case plans{next - after_, round_trip};
+      BoundProof::Chains proof = of_round_trip;
       int parts = most_parts;
-      if (next > low && refute_parts(plans, visit, parts)) {
+      if (next > low && refute_parts(plans, visit, parts, proof)) {
         low = next;
-        proven = std::max(proven, next * (1.0 - kRounding));
+        proven = {std::max(proven.time, next * (1.0 - kRounding)), std::move(proof)};
       } else {
         high = next;
         round_trip = plans.round_trip;
+        of_round_trip.round_trips = std::move(proof.round_trips);
       }
       next = 0.5 * (low + high);
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "motley/partitioner/parametric/instance.h"
+#include "motley/plan/certificate.h"
 
 namespace motley::parametric {
 
@@ -60,10 +61,14 @@ class ChainBound {
   /// Whether warm-ups stay below the number of micro-batches.
   [[nodiscard]] static bool knows(const Instance& instance, int most_stages);
 
+  struct Proven {
+    double time = 0.0;
+    std::optional<BoundProof::Chains> proof;  ///< none: `low` could not be raised
+  };
   /// The greatest time between `low`, a bound already, and `most` that it can refute, to within `tolerance` of `most`.
   /// Ends after about `budget` steps of the dynamic programme. `visit` is shown chains that no group is too small for:
   /// they may be good plans.
-  [[nodiscard]] double bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit);
+  [[nodiscard]] Proven bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit);
 
   [[nodiscard]] const std::vector<int>& devices(int group) const { return groups_[group].devices; }
   [[nodiscard]] std::int64_t chains() const { return chains_; }
@@ -131,13 +136,14 @@ class ChainBound {
   [[nodiscard]] double added(bool with_cost, const Start& start, double messages) const;
   [[nodiscard]] bool is_spent() const { return steps_ >= budget_; }
   /// Raises plans.round_trip as far as it can; true: there are no such plans.
-  [[nodiscard]] bool refute(Case& plans, const Visit& visit);
-  /// Raises plans.round_trip and parts the plans in two where that does not refute them, at most `parts` times.
-  [[nodiscard]] bool refute_parts(Case& plans, const Visit& visit, int& parts);
+  [[nodiscard]] bool refute(Case& plans, const Visit& visit, BoundProof::Chains& proof);
+  /// Parts the plans in two where that does not refute them, at most `parts` times.
+  [[nodiscard]] bool refute_parts(Case& plans, const Visit& visit, int& parts, BoundProof::Chains& proof);
   /// Where the last mixture is most undecided; nothing: it is of one chain.
   [[nodiscard]] std::optional<Begin> most_undecided() const;
-  /// One round: the least round trip, infinite when there are no such plans.
-  [[nodiscard]] double least_round_trip(const Case& plans, const Visit& visit);
+  /// One round: the least round trip, infinite when there are no such plans, and the prices that prove it.
+  [[nodiscard]] std::pair<double, std::vector<double>> least_round_trip(const Case& plans, const Visit& visit);
+  [[nodiscard]] std::vector<double> by_device(const std::vector<double>& prices) const;
 
   const Instance& instance_;
   double after_;

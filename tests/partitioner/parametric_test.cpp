@@ -40,7 +40,9 @@ TEST(Parametric, BoundsFromBelowWhatEnumerationFinds) {
     const double best = std::get<Found>(exact).plan.prediction->iteration.value;
     const Plan& plan = std::get<Found>(result).plan;
     EXPECT_GE(plan.prediction->iteration.value, best * (1.0 - 1e-12)) << "seed " << seed;
-    if (refined) EXPECT_LE(plan.prediction->iteration.value, best * (1.0 + 1e-12)) << "seed " << seed;
+    if (refined) {
+      EXPECT_LE(plan.prediction->iteration.value, best * (1.0 + 1e-12)) << "seed " << seed;
+    }
     EXPECT_LE(plan.certificate->lower_bound.value, best * (1.0 + 1e-12)) << "seed " << seed;
     EXPECT_EQ(plan.prediction->iteration,
               price_by_simulation(plan, instance.profile, instance.options.clip).prediction.iteration);

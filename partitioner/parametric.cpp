@@ -6,10 +6,10 @@
 #include <cmath>
 #include <future>
 #include <limits>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "motley/base/error.h"
 #include "motley/partitioner/exact.h"
@@ -254,8 +254,11 @@ class Search {
   }
 
   void offer(const Instance& in, const OrderedChain& chain) {
-    const std::vector<ChainStage>& stages = chain.stages;
-    if (stages.empty() || chain.time + after_ > candidates_.best() * kWorthReplaying) return;
+    if (chain.stages.empty() || chain.time + after_ > candidates_.best() * kWorthReplaying) return;
+    offer(in, chain.stages);
+  }
+
+  void offer(const Instance& in, std::span<const ChainStage> stages) {
     std::vector<int> cuts = {0};
     std::vector<int> devices;
     std::vector<int> depths;
@@ -279,7 +282,7 @@ class Search {
       double time = size.proven.time;
       if (time < std::min(bound, candidates_.best()) && budget > 0 && ChainBound::knows(in, most)) {
         ChainBound chains(in, after_, most);
-        const auto visit = [&](std::span<const ChainBound::Stage> stages) { offer(in, chains, stages); };
+        const auto visit = [&](std::span<const ChainStage> stages) { offer(in, stages); };
         ChainBound::Proven proven = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
         time = proven.time;
         size.proven.proof.chains = std::move(proven.proof);
@@ -289,19 +292,6 @@ class Search {
       bound = std::min(bound, time);
     }
     bound_ = std::max(bound_, bound);
-  }
-
-  void offer(const Instance& in, const ChainBound& chains, std::span<const ChainBound::Stage> stages) {
-    std::vector<int> cuts = {0};
-    std::vector<int> devices;
-    std::vector<int> depths;
-    std::map<int, std::size_t> taken;
-    for (const ChainBound::Stage& stage : stages) {
-      cuts.push_back(stage.end);
-      devices.push_back(chains.devices(stage.group)[taken[stage.group]++]);
-      depths.push_back(stage.depth);
-    }
-    candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
   }
 
   /// Few devices are searched by "exact" as well, for what is left of the budget.

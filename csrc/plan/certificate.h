@@ -27,15 +27,15 @@ struct BoundProof {
     bool round_trip = false;
     std::vector<Table> tables;
   };
-  /// Prices of whole chains of stages, which may prove more: see partitioner/check_chains.h.
+  /// Prices of whole chains of stages, which may prove more: see partitioner/check_chains.h. Without `prices` the round
+  /// trips are to refute, or both parts: plans in which a stage of a device like `device` starts with `layer`, and
+  /// others.
   struct Chains {
     std::vector<std::vector<double>> round_trips;  ///< [round][device], prices that prove a round trip
-    std::vector<double> prices;  ///< [device], which prove that there is no plan at all; empty: the parts, or the round
-                                 ///< trips, are to
+    std::vector<double> prices;                    ///< [device], which prove that there is no plan at all
     int layer = 0;
     int device = 0;
-    std::vector<Chains>
-        parts;  ///< plans in which a stage of a device like `device` starts with `layer`, and the others
+    std::vector<Chains> parts;
   };
   std::int64_t micro_batch_size = 0;
   std::vector<double> layer_values;  ///< [layer]

@@ -73,14 +73,6 @@ const ChainBound::Messages& ChainBound::messages(int cut, int from, int to) cons
   return links_[links_of_cut_[cut] + static_cast<std::size_t>(from) * groups_.size() + to];
 }
 
-/// The most micro-batches that a stage's memory lets it have in flight; 0: not even one.
-double ChainBound::deepest(const Group& group, int first, int end) const {
-  const double room = group.memory - instance_.fixed_memory(first, end);
-  const double saved = instance_.saved_of(first, end);
-  if (m_ * saved <= room + instance_.posted_in[first]) return m_;
-  return room < saved ? 0.0 : std::min(m_ - 1.0, std::floor(room / saved));
-}
-
 ChainBound::Start ChainBound::start_of(const Case& plans, int group, int first, int end) const {
   const Group& of = groups_[group];
   Start start;
@@ -96,8 +88,9 @@ ChainBound::Start ChainBound::start_of(const Case& plans, int group, int first, 
   const double excess = plans.round_trip + (m_ - 1.0) * start.work - within;
   const double least = 1.0 + std::max(0.0, std::ceil(excess / start.forward - kRounding));
   start.least = static_cast<int>(std::min(least, most_depth_ + 1.0));
-  start.most = end == instance_.layers ? 1 : most_depth_;
-  start.most = static_cast<int>(std::min<double>(start.most, deepest(of, first, end)));
+  const double in_flight = instance_.most_in_flight(of.memory - instance_.fixed_memory(first, end),
+                                                    instance_.saved_of(first, end), instance_.posted_in[first]);
+  start.most = static_cast<int>(std::min<double>(end == instance_.layers ? 1 : most_depth_, in_flight));
   return start;
 }
 
@@ -109,7 +102,6 @@ bool ChainBound::is_among(const Case& plans, const Chain& chain) const {
     if (stage.depth < start.least || stage.depth > start.most) return false;
     if (s + 1 < chain.stages.size()) {
       const Messages& between = messages(stage.end, stage.group, next.stage.group);
-      if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) return false;
       const int extra = stage.depth - chain.stages[s + 1].depth - 1;
       if (stage.depth < least_depth(plans, start, next, between, extra)) return false;
     }
@@ -120,6 +112,7 @@ bool ChainBound::is_among(const Case& plans, const Chain& chain) const {
 
 int ChainBound::least_depth(const Case& plans, const Start& of, const Start& next, const Messages& between,
                             int extra) const {
+  if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) return most_depth_ + 1;
   const double backward = of.work - of.forward;
   const double n = extra + 2;
   const double way = of.work + next.work + between.forward + between.backward;
@@ -140,7 +133,6 @@ void ChainBound::add_start(const Case& plans, Start start) {
     for (std::size_t index = starts_of_[stage.end + 1]; index < starts_of_[stage.end]; ++index) {
       const Start& next = starts_[index];
       const Messages& between = messages(stage.end, stage.group, next.stage.group);
-      if (m_ * std::max(between.forward, between.backward) > plans.within * (1.0 + kRounding)) continue;
       for (int extra = 0; extra <= kMostExtraWarmUp; ++extra) {
         const int fall = extra + 1;
         const int from = std::max({least, next.least + fall, least_depth(plans, start, next, between, extra)});
@@ -255,6 +247,18 @@ ChainBound::Chain ChainBound::follow(bool with_cost, std::size_t begin, int dept
   }
 }
 
+std::vector<ChainStage> ChainBound::placed(const Chain& chain) const {
+  if (static_cast<int>(chain.stages.size()) > most_stages_) return {};
+  std::vector<ChainStage> stages;
+  std::vector<std::size_t> taken(groups_.size(), 0);
+  for (auto stage = chain.stages.rbegin(); stage != chain.stages.rend(); ++stage) {
+    const std::vector<int>& devices = groups_[stage->group].devices;
+    if (taken[stage->group] == devices.size()) return {};
+    stages.push_back({devices[taken[stage->group]++], stage->first, stage->end, stage->depth});
+  }
+  return stages;
+}
+
 std::vector<double> ChainBound::by_device(const std::vector<double>& prices) const {
   std::vector<double> all(instance_.devices, 0.0);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
@@ -288,8 +292,7 @@ std::pair<double, std::vector<double>> ChainBound::least_round_trip(const Case& 
     if (prices->feasible && chain->worth - kRounding * all > least.first) {
       least = {chain->worth - kRounding * all, prices_};
     }
-    const bool fits = std::equal(chain->uses.begin(), chain->uses.end(), capacities_.begin(), std::less_equal<>());
-    if (fits && static_cast<int>(chain->stages.size()) <= most_stages_) visit(chain->stages);
+    if (const std::vector<ChainStage> stages = placed(*chain); !stages.empty()) visit(stages);
     const double beaten = chain->worth + all;
     if (beaten >= prices->rest - kRounding * std::max(1.0, std::abs(prices->rest))) {
       const std::vector<double> weights = mixture.weights();

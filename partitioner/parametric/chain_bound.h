@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "motley/partitioner/parametric/chain.h"
 #include "motley/partitioner/parametric/instance.h"
 #include "motley/plan/certificate.h"
 
@@ -46,14 +47,8 @@ namespace motley::parametric {
 /// chain, a few hundred of them in all.
 class ChainBound {
  public:
-  /// A stage of a chain; devices of a group are as good as one another.
-  struct Stage {
-    int group = 0;
-    int first = 0;
-    int end = 0;
-    int depth = 1;
-  };
-  using Visit = std::function<void(std::span<const Stage>)>;
+  /// From the last stage to the first, as search_orders() has them.
+  using Visit = std::function<void(std::span<const ChainStage>)>;
 
   /// `instance` must outlive it. `after` is U.
   ChainBound(const Instance& instance, double after, int most_stages);
@@ -70,7 +65,6 @@ class ChainBound {
   /// they may be good plans.
   [[nodiscard]] Proven bound(double low, double most, double tolerance, std::int64_t budget, const Visit& visit);
 
-  [[nodiscard]] const std::vector<int>& devices(int group) const { return groups_[group].devices; }
   [[nodiscard]] std::int64_t chains() const { return chains_; }
   [[nodiscard]] std::int64_t steps() const { return steps_; }
 
@@ -79,6 +73,13 @@ class ChainBound {
     int type = 0;
     double memory = 0.0;
     std::vector<int> devices;
+  };
+  /// Devices of a group are as good as one another.
+  struct Stage {
+    int group = 0;
+    int first = 0;
+    int end = 0;
+    int depth = 1;
   };
   struct Messages {
     double forward = 0.0;
@@ -120,11 +121,11 @@ class ChainBound {
   };
 
   [[nodiscard]] const Messages& messages(int cut, int from, int to) const;
-  [[nodiscard]] double deepest(const Group& group, int first, int end) const;
   /// Without costs; its depths may be none.
   [[nodiscard]] Start start_of(const Case& plans, int group, int first, int end) const;
   [[nodiscard]] bool is_among(const Case& plans, const Chain& chain) const;
-  /// The least depth of `of` that its neighbour `next` allows, `extra` more than textbook; beyond every depth: none.
+  /// The least depth of `of` that its neighbour `next` allows, `extra` more than textbook; beyond every depth: none, as
+  /// where `between` takes too long.
   [[nodiscard]] int least_depth(const Case& plans, const Start& of, const Start& next, const Messages& between,
                                 int extra) const;
   /// Lists the stages of all chains and the ways between them. False: the budget ended.
@@ -143,6 +144,8 @@ class ChainBound {
   [[nodiscard]] std::optional<Begin> most_undecided() const;
   /// One round: the least round trip, infinite when there are no such plans, and the prices that prove it.
   [[nodiscard]] std::pair<double, std::vector<double>> least_round_trip(const Case& plans, const Visit& visit);
+  /// On devices of its groups; nothing: one of them has too few, or there are more stages than allowed.
+  [[nodiscard]] std::vector<ChainStage> placed(const Chain& chain) const;
   [[nodiscard]] std::vector<double> by_device(const std::vector<double>& prices) const;
 
   const Instance& instance_;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -58,6 +60,12 @@ struct Instance {
     return resident[end] - resident[first] + posted_in[first] + posted_out[end];
   }
   [[nodiscard]] double saved_of(int first, int end) const { return saved[end] - saved[first]; }
+  /// The most micro-batches that a stage can have in flight: each `saves` so many bytes, with `room` for them beside
+  /// fixed_memory, of which `posted` are not there when every micro-batch is in flight; 0: not even one.
+  [[nodiscard]] double most_in_flight(double room, double saves, double posted) const {
+    if (micro_batches * saves <= room + posted) return micro_batches;
+    return room < saves ? 0.0 : std::min(micro_batches - 1.0, std::floor(room / saves));
+  }
   /// At least the peak of a stage of `depth`.
   [[nodiscard]] double most_memory(int first, int end, double depth) const {
     return resident[end] - resident[first] + depth * saved_of(first, end) + excess;

@@ -191,12 +191,8 @@ int PriceBound::places(const Part& part) const {
   return std::min({devices, most_stages_, instance_.layers});
 }
 
-/// The most micro-batches that a stage's memory lets it have in flight; 0: not even one.
 double PriceBound::deepest(const Group& group, const Item& item, double reserve) const {
-  const double m = instance_.micro_batches;
-  const double room = group.memory - reserve - item.fixed;
-  if (m * item.saved <= room + item.posted) return m;
-  return room < item.saved ? 0.0 : std::min(m - 1.0, std::floor(room / item.saved));
+  return instance_.most_in_flight(group.memory - reserve - item.fixed, item.saved, item.posted);
 }
 
 /// How many forwards must be done before the first backward.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "instances.h"
 #include "motley/partitioner/check_bound.h"
@@ -31,18 +32,17 @@ double bound_of(const Profile& profile, const SearchOptions& options, double mos
   const int stages = most_stages(profile, options);
   EXPECT_TRUE(ChainBound::knows(instance, stages));
   ChainBound chains(instance, 0.0, stages);
-  const auto simulate = [&](std::span<const ChainBound::Stage> shown) {
+  const auto simulate = [&](std::span<const parametric::ChainStage> shown) {
     std::vector<int> cuts = {0};
     std::vector<int> devices;
     std::vector<int> depths;
-    for (const ChainBound::Stage& stage : shown) {
-      EXPECT_EQ(stage.first, cuts.back());
-      cuts.push_back(stage.end);
-      const auto taken = std::count_if(shown.begin(), shown.begin() + static_cast<std::ptrdiff_t>(devices.size()),
-                                       [&](const ChainBound::Stage& other) { return other.group == stage.group; });
-      devices.push_back(chains.devices(stage.group).at(static_cast<std::size_t>(taken)));
-      depths.push_back(stage.depth);
+    for (auto stage = shown.rbegin(); stage != shown.rend(); ++stage) {
+      EXPECT_EQ(stage->first, cuts.back());
+      cuts.push_back(stage->end);
+      devices.push_back(stage->device);
+      depths.push_back(stage->depth);
     }
+    EXPECT_EQ(std::set<int>(devices.begin(), devices.end()).size(), devices.size());
     const Priced priced =
         price(make_plan(cuts, devices, depths, size, options.global_batch, "1f1b"), profile, options.clip);
     if (best_chain != nullptr && !priced.shortfall) {

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
 #include <set>
 
 #include "instances.h"
+#include "motley/base/error.h"
 #include "motley/partitioner/check_bound.h"
 #include "motley/partitioner/parametric/mixture.h"
 #include "motley/partitioner/price.h"
@@ -129,6 +131,37 @@ TEST_F(ChainProofs, AreProvenAgainFromThePlansFile) {
   const Certificate read = *plan_from_json(nlohmann::json::parse(to_json(plan_).dump()), "plan.json").certificate;
   EXPECT_THAT(problems(read), testing::IsEmpty());
   EXPECT_EQ(read.proven_bound, certificate_.proven_bound);
+}
+
+TEST_F(ChainProofs, InAFileNameTheFieldThatIsWrong) {
+  const nlohmann::json right = to_json(plan_);
+  std::size_t at = 0;
+  while (!certificate_.proofs[at].chains || certificate_.proofs[at].chains->parts.empty()) ++at;
+  const auto refused = [&](const std::function<void(nlohmann::json&)>& change, const std::string& why) {
+    nlohmann::json wrong = right;
+    change(wrong["certificate"]["proofs"][at]["chains"]);
+    try {
+      static_cast<void>(plan_from_json(wrong, "plan.json"));
+      ADD_FAILURE() << "accepted: " << why;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("chains"));
+      EXPECT_THAT(error.what(), testing::HasSubstr(why));
+    }
+  };
+  refused([](nlohmann::json& chains) { chains["price"] = 1; }, "price");
+  refused([](nlohmann::json& chains) { chains["layer"] = -1; }, "layer");
+  refused([](nlohmann::json& chains) { chains["round_trips"][0] = {{0, 1.0}}; }, "a count of at least 1");
+  refused(
+      [](nlohmann::json& chains) {
+        for (int level = 0; level < 300; ++level) {
+          nlohmann::json deeper = {{"round_trips", nlohmann::json::array()}, {"prices", nlohmann::json::array()}};
+          deeper["layer"] = 0;
+          deeper["device"] = 0;
+          deeper["parts"].push_back(chains);
+          chains = deeper;
+        }
+      },
+      "fewer levels of parts");
 }
 
 TEST_F(ChainProofs, OfTooMuchAreRefused) {

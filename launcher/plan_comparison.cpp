@@ -23,7 +23,7 @@ struct Agreement {
 };
 
 double error_of(const ComparedPlan& compared) {
-  return compared.plan.prediction->iteration.value / median_of(compared.measured) - 1.0;
+  return compared.plan.prediction->expected.value / median_of(compared.measured) - 1.0;
 }
 
 std::optional<Agreement> agreement(const PlanComparison& comparison) {
@@ -34,7 +34,7 @@ std::optional<Agreement> agreement(const PlanComparison& comparison) {
     if (compared.measured.empty()) {
       continue;
     }
-    predicted.push_back(compared.plan.prediction->iteration.value);
+    predicted.push_back(compared.plan.prediction->expected.value);
     measured.push_back(median_of(compared.measured));
     errors.push_back(std::abs(error_of(compared)));
   }
@@ -98,11 +98,11 @@ std::string in_words(const PlanComparison& comparison) {
   }
   text += "  micro-batches, stages\n";
   for (const ComparedPlan& compared : comparison.plans) {
-    const double predicted = compared.plan.prediction->iteration.value;
+    const Prediction& prediction = *compared.plan.prediction;
     const std::string over =
-        comparison.lower_bound.value > 0.0 ? fmt::format("{:.4f}", predicted / comparison.lower_bound.value) : "-";
+        comparison.lower_bound.value > 0.0 ? fmt::format("{:.4f}", prediction.iteration / comparison.lower_bound) : "-";
     text += fmt::format("{:<24} {:>10.4f} s {:>9} {:>7.2f} s", fmt::format("{}", fmt::join(compared.planners, ", ")),
-                        predicted, over, compared.solve.value);
+                        prediction.expected.value, over, compared.solve.value);
     if (!compared.measured.empty()) {
       const auto [least, most] = std::minmax_element(compared.measured.begin(), compared.measured.end());
       text += fmt::format(" {:>10.4f} s {:>17} {:>+7.1f}%", median_of(compared.measured),
@@ -132,7 +132,7 @@ nlohmann::json to_json(const PlanComparison& comparison) {
   }
   for (const ComparedPlan& compared : comparison.plans) {
     nlohmann::json row = {{"planners", compared.planners},
-                          {"predicted_s", compared.plan.prediction->iteration.value},
+                          {"predicted_s", compared.plan.prediction->expected.value},
                           {"solve_s", compared.solve.value},
                           {"plan", to_json(compared.plan)}};
     if (comparison.lower_bound.value > 0.0) {

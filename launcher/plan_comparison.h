@@ -38,7 +38,7 @@ struct PlanComparison {
 /// The median; 0 for none.
 [[nodiscard]] double median_of(std::span<const Seconds> times);
 
-/// A table, fastest prediction first, then what the measurements say of the predictions.
+/// A table, least cost first, then what the measurements say of the predictions.
 [[nodiscard]] std::string in_words(const PlanComparison& comparison);
 [[nodiscard]] nlohmann::json to_json(const PlanComparison& comparison);
 

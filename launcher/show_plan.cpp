@@ -103,6 +103,12 @@ std::string stages_table(const Plan& plan) {
   return text;
 }
 
+std::string after_pauses(const Prediction& prediction) {
+  return prediction.expected == prediction.iteration
+             ? std::string()
+             : fmt::format("; {:.4f} s with what devices gain after pauses", prediction.expected.value);
+}
+
 }  // namespace
 
 std::string in_words(const Plan& plan) {
@@ -111,8 +117,8 @@ std::string in_words(const Plan& plan) {
   text += picture(plan) + '\n' + stages_table(plan);
   text += "  (edge: to the next stage, one micro-batch there and its gradient back)\n";
   if (plan.prediction) {
-    text += fmt::format("predicted iteration {:.4f} s, bubble {:.1f} %\n", plan.prediction->iteration.value,
-                        plan.prediction->bubble_share * 100);
+    text += fmt::format("predicted iteration {:.4f} s, bubble {:.1f} %{}\n", plan.prediction->iteration.value,
+                        plan.prediction->bubble_share * 100, after_pauses(*plan.prediction));
   }
   if (plan.certificate) {
     text += fmt::format("no plan is faster than {:.4f} s (gap {:.2f} %) among: {}\n",

@@ -38,7 +38,12 @@ std::string layers_table(const ModelProfile& model, const std::string& type, con
     parameters += of.parameters;
     saved += of.memory[largest].saved;
   }
-  return text + row("all", sum, updates, sum.spread, parameters, saved);
+  text += row("all", sum, updates, sum.spread, parameters, saved);
+  if (table.burst.credit > Seconds{}) {
+    text += fmt::format("  after a pause {:.2f} times as fast until {:.1f} ms ahead\n", table.burst.speed_up,
+                        table.burst.credit.value * 1e3);
+  }
+  return text;
 }
 
 std::string links_matrix(const ClusterProfile& cluster) {

@@ -63,14 +63,17 @@ int command_simulate(const Invocation& invocation) {
   validate(plan, static_cast<int>(profile.model.layers.size()), profile.cluster.size(), plan_file);
   check_wires(plan, profile, plan_file);
   const int devices = profile.cluster.size();
-  const Simulation simulation =
-      simulate(from_file ? schedule_for(plan, schedule, devices) : schedule_of(plan, devices, true),
-               costs_of(plan, profile), SimulateOptions{.events = !trace.empty()});
+  const Schedule lowered = from_file ? schedule_for(plan, schedule, devices) : schedule_of(plan, devices, true);
+  const Simulation simulation = simulate(lowered, costs_of(plan, profile));
+  const Simulation expected =
+      simulate(lowered, expected_costs_of(plan, profile), SimulateOptions{.events = !trace.empty()});
   if (!trace.empty()) {
-    write_trace(trace, simulated_events(simulation, Seconds{}));
+    write_trace(trace, simulated_events(expected, Seconds{}));
   }
   if (values->contains("json")) {
-    nlohmann::json object = {{"iteration_s", simulation.iteration.value}, {"bubble_share", simulation.bubble_share}};
+    nlohmann::json object = {{"iteration_s", simulation.iteration.value},
+                             {"expected_s", expected.iteration.value},
+                             {"bubble_share", simulation.bubble_share}};
     for (const Bytes bytes : simulation.peak_memory) {
       object["peak_memory_bytes"].push_back(bytes.value);
     }
@@ -79,6 +82,10 @@ int command_simulate(const Invocation& invocation) {
   }
   std::cout << fmt::format("iteration {:.3f} s, bubble {:.1f} %{}\n", simulation.iteration.value,
                            simulation.bubble_share * 100, profile.cluster.emulated ? " (emulated devices)" : "");
+  if (profile.model.has_bursts()) {
+    std::cout << fmt::format("  expected of a run: {:.3f} s, with what devices gain after pauses\n",
+                             expected.iteration.value);
+  }
   for (std::size_t rank = 0; rank < simulation.busy.size(); ++rank) {
     std::cout << fmt::format("  rank {}: busy {:.3f} s, {} micro-batches in flight, peak memory {:.1f} MB\n", rank,
                              simulation.busy[rank].value, simulation.peak_in_flight[rank],

@@ -121,8 +121,8 @@ void write_joint_trace(Communicator& communicator, const Executor& executor, con
     event.end -= origin;
   }
   if (profile) {
-    const Simulation simulation = simulate(schedule_of(plan, communicator.size(), true), costs_of(plan, *profile),
-                                           SimulateOptions{.events = true});
+    const Simulation simulation = simulate(schedule_of(plan, communicator.size(), true),
+                                           expected_costs_of(plan, *profile), SimulateOptions{.events = true});
     const std::vector<TraceEvent> simulated = simulated_events(simulation, Seconds{});
     events.insert(events.end(), simulated.begin(), simulated.end());
   }

@@ -148,7 +148,7 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const s
     }
   }
   if (facts_.plan.prediction) {
-    summary["predicted_iteration_s"] = facts_.plan.prediction->iteration.value;
+    summary["predicted_iteration_s"] = facts_.plan.prediction->expected.value;
     for (std::size_t s = 0; s < facts_.plan.stages.size(); ++s) {
       summary["predicted_stages"].push_back({{"rank", facts_.plan.stages[s].replicas.front().device},
                                              {"busy_s", facts_.plan.prediction->stage_busy.at(s).value},

@@ -202,6 +202,7 @@ void check_details(const Prediction& found, const Prediction& simulated, std::ve
     }
   };
   expect("bubble_share", found.bubble_share, simulated.bubble_share);
+  expect("expected", found.expected.value, simulated.expected.value);
   expect("bottleneck", found.bottleneck.value, simulated.bottleneck.value);
   expect("usd_per_sample", found.usd_per_sample, simulated.usd_per_sample);
   expect_all("stage_busy", found.stage_busy, simulated.stage_busy);

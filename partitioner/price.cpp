@@ -51,10 +51,13 @@ Priced price(const Plan& plan, const Profile& profile, bool clip) {
 
 Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip) {
   const PipelineCosts costs = costs_of(plan, profile);
-  const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), costs);
+  const Schedule schedule = schedule_of(plan, profile.cluster.size(), clip);
+  const Simulation simulation = simulate(schedule, costs);
   Priced priced;
   Prediction& prediction = priced.prediction;
   prediction.iteration = simulation.iteration;
+  prediction.expected = profile.model.has_bursts() ? simulate(schedule, expected_costs_of(plan, profile)).iteration
+                                                   : prediction.iteration;
   prediction.bubble_share = simulation.bubble_share;
   prediction.stage_busy = simulation.stage_busy;
   prediction.bottleneck = simulation.bottleneck;

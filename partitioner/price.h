@@ -21,7 +21,8 @@ struct Priced {
   std::optional<Shortfall> shortfall;  ///< none: every peak is within its device's memory
 };
 
-/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. O(actions log ranks). Long plans
+/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else; what a run is expected to take
+/// beside it, by expected_costs_of(). O(actions log ranks). Long plans
 /// are replayed instead where that gives the same to the last bit (replay.h).
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
 [[nodiscard]] Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip);

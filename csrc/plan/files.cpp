@@ -118,11 +118,14 @@ json to_json(const DeviceTable& table) {
     result["codecs"][wire] = {{"encode", points_of(codec.encode)}, {"decode", points_of(codec.decode)}};
   }
   if (!table.lacks.empty()) result["lacks"] = table.lacks;
+  if (table.burst.credit > Seconds{}) {
+    result["burst"] = {{"credit_s", table.burst.credit.value}, {"speed_up", table.burst.speed_up}};
+  }
   return result;
 }
 
 DeviceTable table_from(const JsonField& field) {
-  field.allow_only({"alone", "busy", "codecs", "lacks"});
+  field.allow_only({"alone", "busy", "codecs", "lacks", "burst"});
   DeviceTable table{times_from(field.at("alone")), times_from(field.at("busy"))};
   if (field.has("codecs")) {
     const JsonField codecs = field.at("codecs");
@@ -134,6 +137,11 @@ DeviceTable table_from(const JsonField& field) {
   }
   if (field.has("lacks")) {
     for (const JsonField& wire : field.at("lacks").items()) table.lacks.push_back(wire.text());
+  }
+  if (field.has("burst")) {
+    const JsonField burst = field.at("burst");
+    burst.allow_only({"credit_s", "speed_up"});
+    table.burst = {burst.at("credit_s").seconds(), burst.at("speed_up").number()};
   }
   return table;
 }
@@ -309,20 +317,23 @@ json values(const std::vector<Quantity>& quantities) {
 }
 
 json to_json(const Prediction& prediction) {
-  return {{"iteration_s", prediction.iteration.value},
-          {"bubble_share", prediction.bubble_share},
-          {"stage_busy_s", values(prediction.stage_busy)},
-          {"edge_time_s", values(prediction.edge_time)},
-          {"stage_memory_bytes", values(prediction.stage_memory)},
-          {"bottleneck_s", prediction.bottleneck.value},
-          {"usd_per_sample", prediction.usd_per_sample}};
+  json result = {{"iteration_s", prediction.iteration.value},
+                 {"bubble_share", prediction.bubble_share},
+                 {"stage_busy_s", values(prediction.stage_busy)},
+                 {"edge_time_s", values(prediction.edge_time)},
+                 {"stage_memory_bytes", values(prediction.stage_memory)},
+                 {"bottleneck_s", prediction.bottleneck.value},
+                 {"usd_per_sample", prediction.usd_per_sample}};
+  if (prediction.expected != prediction.iteration) result["expected_s"] = prediction.expected.value;
+  return result;
 }
 
 Prediction prediction_from(const JsonField& field) {
   field.allow_only({"iteration_s", "bubble_share", "stage_busy_s", "edge_time_s", "stage_memory_bytes", "bottleneck_s",
-                    "usd_per_sample"});
+                    "usd_per_sample", "expected_s"});
   Prediction prediction;
   prediction.iteration = field.at("iteration_s").seconds();
+  prediction.expected = field.has("expected_s") ? field.at("expected_s").seconds() : prediction.iteration;
   prediction.bubble_share = field.at("bubble_share").number();
   for (const JsonField& item : field.at("stage_busy_s").items()) {
     prediction.stage_busy.push_back(item.seconds());

@@ -48,6 +48,10 @@ bool ModelProfile::has_codec(const std::string& wire) const {
   return std::any_of(devices.begin(), devices.end(), [&](const auto& of) { return of.second.codecs.contains(wire); });
 }
 
+bool ModelProfile::has_bursts() const {
+  return std::any_of(devices.begin(), devices.end(), [](const auto& of) { return of.second.burst.credit > Seconds{}; });
+}
+
 const DeviceTable& ModelProfile::device(const std::string& type) const {
   const auto found = devices.find(type);
   if (found == devices.end()) {

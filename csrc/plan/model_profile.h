@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -52,12 +53,26 @@ struct Codec {
   TransferCurve decode;
 };
 
+/// What a device gains after a pause: it computes `speed_up` times as fast as its busy times say until it is `credit`
+/// ahead of them, and earns as much as the pause lasts, up to `credit` (a token bucket). So does a share of a processor
+/// that is limited by a quota: what it has not used of the running period comes at full speed.
+struct Burst {
+  Seconds credit;         ///< 0: none
+  double speed_up = 1.0;  ///< at least 1
+
+  /// How much less than `work` at busy speed it takes with `earned` of the credit left.
+  [[nodiscard]] Seconds gain(Seconds work, Seconds earned) const {
+    return std::min(earned, work * (1.0 - 1.0 / speed_up));
+  }
+};
+
 /// One device type alone and with every rank of the run busy. Plans that use more than one device use `busy`.
 struct DeviceTable {
   DeviceTimes alone;
   DeviceTimes busy;
   std::map<std::string, Codec> codecs = {};  ///< by wire format; one that is not here takes no time
   std::vector<std::string> lacks = {};       ///< wire formats that it cannot encode: a GPU without kernels of ours
+  Burst burst = {};
 
   [[nodiscard]] bool can_encode(const std::string& wire) const;
 };
@@ -93,6 +108,9 @@ struct ModelProfile {
 
   /// Whether messages of a wire format take time from some device type's computing.
   [[nodiscard]] bool has_codec(const std::string& wire) const;
+
+  /// Whether some device type gains after pauses.
+  [[nodiscard]] bool has_bursts() const;
 
   /// The table of `type`. Throws InputError naming the types there are.
   [[nodiscard]] const DeviceTable& device(const std::string& type) const;

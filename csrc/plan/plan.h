@@ -36,7 +36,8 @@ struct StagePlan {
 
 /// What the simulator said when the plan was made.
 struct Prediction {
-  Seconds iteration;
+  Seconds iteration;                ///< the plan's cost: devices as fast as when all are busy all the time
+  Seconds expected;                 ///< of a run: that, less what devices gain after pauses (Burst)
   double bubble_share = 0.0;        ///< idle share of the used ranks
   std::vector<Seconds> stage_busy;  ///< per stage, one iteration
   std::vector<Seconds> edge_time;   ///< per boundary between stages, one micro-batch forward and backward

@@ -66,6 +66,15 @@ void check_codecs(const DeviceTable& table, const std::string& where) {
   }
 }
 
+void check_burst(const Burst& burst, const std::string& where) {
+  if (!std::isfinite(burst.credit.value) || burst.credit.value < 0.0) {
+    throw InputError::of("{}.burst.credit_s: found {}, expected seconds, or 0 for none", where, burst.credit.value);
+  }
+  if (!std::isfinite(burst.speed_up) || burst.speed_up < 1.0) {
+    throw InputError::of("{}.burst.speed_up: found {}, expected at least 1", where, burst.speed_up);
+  }
+}
+
 void check_hosts(const ClusterProfile& cluster, const std::string& source) {
   std::set<std::string> named;
   for (std::size_t h = 0; h < cluster.hosts.size(); ++h) {
@@ -175,6 +184,7 @@ void validate(const Profile& profile, const std::string& source) {
       check_times(table.alone, model, where + ".alone");
       check_times(table.busy, model, where + ".busy");
       check_codecs(table, where);
+      check_burst(table.burst, where);
     }
     if (!std::isfinite(device.usd_per_hour) || device.usd_per_hour < 0.0) {
       throw InputError::of("{}: cluster.devices: {}: usd_per_hour is {}, expected a price, or 0 for none", source,

@@ -1,7 +1,5 @@
 #include "motley/profiler/message_costs.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,6 +9,7 @@
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/gather.h"
 #include "motley/plan/wire.h"
+#include "motley/profiler/load.h"
 
 namespace motley {
 namespace {
@@ -62,29 +61,6 @@ class Flow {
   int left_;
   std::array<std::vector<std::byte>, kUnderWay> buffers_;
   std::array<Work, kUnderWay> works_;
-};
-
-/// Something to compute that messages can disturb.
-class Load {
- public:
-  explicit Load(Pacer pacer) : pacer_(pacer) {}
-
-  /// Seconds of a piece of work while `go_on` says so.
-  template <typename GoOn>
-  double seconds_a_piece(Communicator& communicator, GoOn&& go_on) {
-    const Seconds start = communicator.now();
-    int pieces = 0;
-    do {
-      pacer_.run([&] { at::mm_out(product_, matrix_, matrix_); });
-      ++pieces;
-    } while (go_on());
-    return (communicator.now() - start).value / pieces;
-  }
-
- private:
-  Pacer pacer_;
-  at::Tensor matrix_ = at::ones({192, 192});
-  at::Tensor product_ = at::empty({192, 192});
 };
 
 /// A size and direction, as the rank whose computing is looked at sees it.

@@ -9,6 +9,7 @@
 #include "motley/base/median.h"
 #include "motley/comm/abort_on_throw.h"
 #include "motley/comm/gather.h"
+#include "motley/profiler/bursts.h"
 #include "motley/profiler/codecs.h"
 #include "motley/profiler/layers.h"
 #include "motley/profiler/links.h"
@@ -176,6 +177,9 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
     }
   }
 
+  progress("pauses");
+  const Burst burst = measure_burst(communicator, device, pacer, options.repeats);
+
   communicator.world().barrier("measuring codecs");
   const std::vector<double> codecs = measure_codecs(device, pacer, kCodecRepeats);
 
@@ -195,6 +199,8 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   const std::vector<double> all_alone = gather(communicator, alone, "times alone");
   const std::vector<double> all_busy = gather(communicator, busy, "times busy");
   const std::vector<double> all_codecs = gather(communicator, codecs, "times of codecs");
+  const std::vector<double> all_bursts =
+      gather(communicator, std::vector{burst.credit.value, burst.speed_up}, "gains after pauses");
   const std::vector<double> all_message_costs = gather(communicator, message_costs, "costs of messages");
   if (rank != 0) {
     return {};
@@ -207,6 +213,7 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
   for (const std::string& type : measured) {
     std::vector<std::vector<double>> busy_of_type;
     std::vector<std::vector<double>> codecs_of_type;
+    std::vector<std::vector<double>> bursts_of_type;
     std::vector<double> costs_of_messages;
     DeviceTable table;
     bool first = true;
@@ -225,8 +232,11 @@ Profile measure(Communicator& communicator, const Workload& workload, ComputeDev
       }
       busy_of_type.push_back(row(all_busy));
       codecs_of_type.push_back(row(all_codecs));
+      bursts_of_type.push_back(row(all_bursts));
     }
     table.busy = unflatten(median_of(busy_of_type), sizes, layers);
+    const std::vector<double> of_pauses = median_of(bursts_of_type);
+    table.burst = {Seconds{of_pauses[0]}, of_pauses[1]};
     put_codecs(codecs_of_type, table);
     put_message_costs(costs_of_messages, table);
     profile.model.devices[type] = std::move(table);

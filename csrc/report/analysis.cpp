@@ -212,7 +212,7 @@ void add_simulation(Analysis& analysis, const RunData& run) {
   }
   try {
     const Simulation simulation = simulate(schedule_of(run.plan, run.profile->cluster.size(), true),
-                                           costs_of(run.plan, *run.profile), {.events = true});
+                                           expected_costs_of(run.plan, *run.profile), {.events = true});
     for (RankAnalysis& rank : analysis.ranks) {
       rank.busy.predicted = simulation.busy.at(static_cast<std::size_t>(rank.rank));
       rank.memory.predicted = simulation.peak_memory.at(static_cast<std::size_t>(rank.rank));
@@ -255,7 +255,7 @@ Analysis analyse(const RunData& run) {
     analysis.slow_iteration = Seconds{quantile(walls, 0.9)};
   }
   if (run.plan.prediction) {
-    analysis.iteration.predicted = run.plan.prediction->iteration;
+    analysis.iteration.predicted = run.plan.prediction->expected;
   }
   add_ranks(analysis, run, steps);
   add_simulation(analysis, run);

@@ -201,6 +201,14 @@ PipelineCosts costs_of(const Plan& plan, const Profile& profile) {
   return costs;
 }
 
+PipelineCosts expected_costs_of(const Plan& plan, const Profile& profile) {
+  PipelineCosts costs = costs_of(plan, profile);
+  for (const Device& device : profile.cluster.devices) {
+    costs.bursts.push_back(profile.model.device(device.type).burst);
+  }
+  return costs;
+}
+
 Seconds all_reduce_time(const ClusterProfile& cluster, const std::vector<int>& devices, Bytes bytes) {
   if (devices.size() < 2 || bytes.value <= 0) {
     return {};

@@ -64,6 +64,7 @@ struct PipelineCosts {
   std::function<CodecTimes(Edge edge, int from, int to, std::int64_t samples)> codec;
   std::vector<int> host_of_rank;  ///< empty: no NIC is shared
   std::vector<Nic> nics;          ///< by host
+  std::vector<Burst> bursts;      ///< by rank; empty: pauses earn nothing
   Bytes base_memory;              ///< of every rank, stages or not
   Seconds action_overhead;
   Seconds norm_exchange;
@@ -76,6 +77,9 @@ struct PipelineCosts {
 /// measured micro-batch sizes. Throws InputError naming stage and field when a size lies outside what was measured, or
 /// a whole micro-batch on one device was not measured itself.
 [[nodiscard]] PipelineCosts costs_of(const Plan& plan, const Profile& profile);
+
+/// What a run of `plan` is expected to meet: costs_of(), with what devices gain after pauses.
+[[nodiscard]] PipelineCosts expected_costs_of(const Plan& plan, const Profile& profile);
 
 /// Time to sum `bytes` over `devices`: as measured for this group, else that of a ring (Patarasuk and Yuan, 2009,
 /// "Bandwidth optimal all-reduce algorithms for clusters of workstations"): 2 (n - 1) steps, each as long as the

@@ -8,6 +8,7 @@
 #include "motley/base/error.h"
 #include "motley/schedule/event_queue.h"
 #include "motley/schedule/nic_sharing.h"
+#include "motley/schedule/pass_memory.h"
 #include "motley/schedule/peak.h"
 
 namespace motley {
@@ -66,6 +67,7 @@ struct RankState {
   double clock_s = 0.0;
   double busy_s = 0.0;
   double summing_s = 0.0;  // in REDUCE_GRAD once all are there
+  double earned_s = 0.0;   // of its Burst's credit, by waiting
   bool queued = true;
   bool in_norm = false;
   std::vector<MemoryChange> memory;  // by time; what leaves with a message is freed by that
@@ -248,45 +250,17 @@ class Simulator::Replay {
     if (--(forward ? awaited_forward_ : awaited_backward_)[index] == 0) wake(replica(to).rank);
   }
 
-  /// What a pass changes of its rank's memory and micro-batches in flight when it starts and when it ends.
-  struct Changes {
-    std::int64_t bytes_at_start = 0;
-    std::int64_t bytes_at_end = 0;
-    int flights_at_start = 0;
-    int flights_at_end = 0;
-  };
-
-  [[nodiscard]] Changes changes_of(const Step& part) {
-    const StageCosts& cost = *state(part.where).costs;
-    const bool recomputes = replica(part.where).recomputes;
+  [[nodiscard]] PassMemory memory_of(const Step& part) {
     const std::size_t index = cell(part.where, part.micro_batch);
-    // Before the pass the micro-batch holds `before` bytes here, after it `after`; what it sends is booked by its
-    // message.
-    const auto change = [](std::int64_t before, Bytes peak, Bytes after, int flights_at_start, int flights_at_end) {
-      const std::int64_t most = std::max({peak.value, before, after.value});
-      return Changes{most - before, after.value - most, flights_at_start, flights_at_end};
-    };
-    switch (part.op) {
-      case Op::Forward:
-        return recomputes ? change(posted_forward_[index], cost.unsaved_peak, cost.input, 1, 0)
-                          : change(posted_forward_[index], cost.forward_peak, cost.saved, 1, 0);
-      case Op::Recompute:
-        return change(cost.input.value, cost.forward_peak, cost.saved, 0, 0);
-      case Op::Backward:
-        return change(cost.saved.value + posted_backward_[index], cost.backward_peak, Bytes{}, 0, -1);
-      case Op::BackwardInput:
-        return change(cost.saved.value + posted_backward_[index], cost.backward_input_peak, cost.queued, 0, 0);
-      case Op::BackwardWeight:
-        return change(cost.queued.value, cost.backward_weight_peak, Bytes{}, 0, -1);
-      default:
-        return {};
-    }
+    const bool forward = part.op == Op::Forward;
+    return pass_memory(part.op, *state(part.where).costs, replica(part.where).recomputes,
+                       Bytes{(forward ? posted_forward_ : posted_backward_)[index]});
   }
 
   void book_memory(RankState& rank, std::span<const Step> parts, double start_s, double end_s) {
-    Changes all;
+    PassMemory all;
     for (const Step& part : parts) {
-      const Changes of = changes_of(part);
+      const PassMemory of = memory_of(part);
       all.bytes_at_start += of.bytes_at_start;
       all.bytes_at_end += of.bytes_at_end;
       all.flights_at_start += of.flights_at_start;
@@ -296,6 +270,26 @@ class Simulator::Replay {
     rank.memory.push_back({end_s, all.bytes_at_end});
     rank.in_flight.add(start_s, all.flights_at_start);
     rank.in_flight.add(end_s, all.flights_at_end);
+  }
+
+  /// Waiting for others earns what the rank gains when it computes again.
+  void wait_until(int rank, double at_s) {
+    RankState& here = of_rank(rank);
+    if (!costs_->bursts.empty()) {
+      const double most_s = costs_->bursts[static_cast<std::size_t>(rank)].credit.value;
+      here.earned_s = std::min(most_s, here.earned_s + std::max(0.0, at_s - here.clock_s));
+    }
+    here.clock_s = std::max(here.clock_s, at_s);
+  }
+
+  /// How much less than `work_s` at busy speed it takes now; spent.
+  [[nodiscard]] double gain(int rank, double work_s) {
+    RankState& here = of_rank(rank);
+    if (here.earned_s == 0.0) return 0.0;
+    const Burst& burst = costs_->bursts[static_cast<std::size_t>(rank)];
+    const double gain_s = burst.gain(Seconds{work_s}, Seconds{here.earned_s}).value;
+    here.earned_s -= gain_s;
+    return gain_s;
   }
 
   bool compute(int rank, std::span<const Step> parts) {
@@ -308,6 +302,7 @@ class Simulator::Replay {
       if ((forward ? awaited_forward_ : awaited_backward_)[index] > 0) return false;
       start_s = std::max(start_s, (forward ? ready_forward_ : ready_backward_)[index]);
     }
+    wait_until(rank, start_s);
     double end_s = start_s + costs_->action_overhead.value;
     for (const Step& part : parts) {
       const ReplicaState& of = state(part.where);
@@ -315,6 +310,7 @@ class Simulator::Replay {
       if (part.op == Op::Backward || part.op == Op::BackwardInput) end_s += of.decode_backward_s;
       end_s += duration(part.op, *of.costs);
     }
+    end_s -= gain(rank, end_s - start_s);
     here.clock_s = end_s;
     here.busy_s += end_s - start_s;
     state(parts.front().where).busy_s += end_s - start_s;
@@ -385,9 +381,10 @@ class Simulator::Replay {
     const LaneTimes& times = lanes_[static_cast<std::size_t>(step.where)];
     RankState& here = of_rank(rank);
     if (times.encode_s > 0.0) {
-      note(rank, -1, std::span(&step, 1), here.clock_s, here.clock_s + times.encode_s);
-      here.clock_s += times.encode_s;
-      here.busy_s += times.encode_s;
+      const double encode_s = times.encode_s - gain(rank, times.encode_s);
+      note(rank, -1, std::span(&step, 1), here.clock_s, here.clock_s + encode_s);
+      here.clock_s += encode_s;
+      here.busy_s += encode_s;
     }
     Message& next = message(channel, channels_[channel].sends++);
     next.sent_s = here.clock_s;
@@ -426,7 +423,7 @@ class Simulator::Replay {
     for (int other = 0; last && other < program_->ranks(); ++other) {
       if (other != rank) wake(other);
     }
-    here.clock_s = std::max(here.clock_s, norm_.end_s);
+    wait_until(rank, norm_.end_s);
     return true;
   }
 
@@ -443,7 +440,7 @@ class Simulator::Replay {
     }
     if (lasts_s > 0.0) note(rank, -1, std::span(&step, 1), meeting.latest_s, meeting.end_s);
     here.summing_s += meeting.end_s - meeting.latest_s;
-    here.clock_s = std::max(here.clock_s, meeting.end_s);
+    wait_until(rank, meeting.end_s);
     return true;
   }
 

@@ -30,6 +30,11 @@ class Profiles(unittest.TestCase):
         values = [{"a": [1.0, 2], "b": {"c": c}, "name": "x", "note": str(c)} for c in (3.0, 9.0, 5.0)]
         self.assertEqual(profiles.merge(values), {"a": [1.0, 2], "b": {"c": 5.0}, "name": "x", "note": "3.0"})
 
+    def test_a_device_that_one_profile_says_gains_nothing_after_pauses_is_as_one_that_gains_nothing(self):
+        quick = {"busy": 1.0, "burst": {"credit_s": 0.004, "speed_up": 1.5}}
+        merged = profiles.merge([{"a": quick}, {"a": {"busy": 3.0}}])
+        self.assertEqual(merged, {"a": {"busy": 2.0, "burst": {"credit_s": 0.002, "speed_up": 1.25}}})
+
     def test_counts_stay_whole(self):
         self.assertEqual(profiles.merge([{"bytes": 1}, {"bytes": 2}]), {"bytes": 2})
 
@@ -115,6 +120,8 @@ class Ratios(unittest.TestCase):
         rows[0].bound = 0.95
         for of_motley in (r for r in rows if r.kind == "motley"):
             of_motley.predicted_again = of_motley.iteration()
+            for run, error in zip(of_motley.runs, (0.01, 0.03)):
+                run["predicted_s"] = run["iteration_s"] * (1 + error)
         rows[0].bound_again = rows[0].iteration() / 2
         setting = SimpleNamespace(batch=16, hosts=lambda: [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")])
         bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "bursts": 1.0, "busy": 0.98}], "links":
@@ -128,7 +135,9 @@ class Ratios(unittest.TestCase):
         for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
                       "Kendall's tau of predicted and measured 1.00", "plans were made with: Motley's plan reaches 0.844 of the planner's bound",
                       "between the repeats too (the machine drifts): Motley's plan reaches 0.500 of the planner's bound (28.44 samples/s); "
-                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "Not possible with PyTorch: zero-bubble:16: a reason."):
+                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "M uniform | 8.00 [8.00, 8.00] | 2.000 | 1.900 (-5.0%, +2.0%)", "before and after its repeat (medians of the runs): it takes 0.980 times "
+                      "what `motley simulate` says; prediction error of 4 plans: median 2.0%, worst 2.0%; Kendall's tau",
+                      "Not possible with PyTorch: zero-bubble:16: a reason."):
             self.assertIn(words, text)
         self.assertNotIn("FAILED", text)
         picture = ElementTree.fromstring(report.plot(result))

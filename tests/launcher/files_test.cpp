@@ -101,6 +101,30 @@ TEST_F(Files, ASimulationTakesAnotherScheduleByNameOrFile) {
   }
 }
 
+TEST_F(Files, WhatDevicesGainAfterPausesIsExpectedOfARunAndNoPartOfThePlansCost) {
+  const Outcome without = motley_program("simulate --profile " + profile_file_.string() + " --plan " + at("plan.json"));
+  EXPECT_THAT(without.out, Not(HasSubstr("pauses")));
+  Profile profile = read_profile(profile_file_);
+  for (auto& [type, table] : profile.model.devices) table.burst = {Seconds{0.002}, 2.0};
+  write_profile(at("bursts.json"), profile);
+  const std::string words = "simulate --profile " + at("bursts.json") + " --plan " + at("plan.json");
+  const auto object = nlohmann::json::parse(motley_program(words + " --json").out);
+  EXPECT_DOUBLE_EQ(object.at("iteration_s").get<double>(), plan_.prediction->iteration.value);
+  EXPECT_LT(object.at("expected_s").get<double>(), plan_.prediction->iteration.value);
+  EXPECT_THAT(motley_program(words).out,
+              AllOf(HasSubstr(fmt::format("iteration {:.3f} s", plan_.prediction->iteration.value)),
+                    HasSubstr(fmt::format("expected of a run: {:.3f} s, with what devices gain after pauses",
+                                          object.at("expected_s").get<double>()))));
+  EXPECT_THAT(motley_program("show " + at("bursts.json")).out,
+              HasSubstr("after a pause 2.00 times as fast until 2.0 ms ahead"));
+  Plan plan = plan_;
+  plan.prediction->expected = Seconds{0.0123};
+  write_plan(at("expected.json"), plan);
+  EXPECT_EQ(read_plan(at("expected.json")).prediction->expected, plan.prediction->expected);
+  EXPECT_THAT(motley_program("show " + at("expected.json")).out,
+              HasSubstr("; 0.0123 s with what devices gain after pauses"));
+}
+
 TEST_F(Files, AScheduleThatDoesNotFitThePlanIsRefusedByName) {
   const auto complaint = [&](const std::string& csv) {
     write_text(folder_ / "s.csv", csv);

@@ -33,7 +33,7 @@ ComparedPlan compared(const char* planner, double predicted, std::vector<Seconds
   plan.micro_batches = 8;
   plan.stages = {{0, 3, {{1, 0, 4}}, 2, false, "float32"}, {3, 5, {{0, 0, 4}}, 1, false, "float32"}};
   plan.prediction = Prediction{};
-  plan.prediction->iteration = Seconds{predicted};
+  plan.prediction->iteration = plan.prediction->expected = Seconds{predicted};
   return {{planner}, plan, Seconds{0.5}, std::move(measured)};
 }
 

@@ -112,12 +112,30 @@ TEST_F(Check, CatchesEveryWrongFigureOfThePrediction) {
     EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("prediction." + field))) << field;
   };
   wrong("bubble_share", [](Prediction& of) { of.bubble_share += 0.01; });
+  wrong("expected", [](Prediction& of) { of.expected = of.expected * 0.99; });
   wrong("bottleneck", [](Prediction& of) { of.bottleneck = of.bottleneck * 1.01; });
   wrong("usd_per_sample", [](Prediction& of) { of.usd_per_sample += 1.0; });
   wrong("stage_busy[0]", [](Prediction& of) { of.stage_busy.front() = of.stage_busy.front() * 1.01; });
   wrong("stage_busy", [](Prediction& of) { of.stage_busy.emplace_back(); });
   ASSERT_GT(sound.stages.size(), 1u);
   wrong("edge_time[0]", [](Prediction& of) { of.edge_time.front() = Seconds{1.0}; });
+}
+
+TEST_F(Check, ProvesTheSameWhateverDevicesGainAfterPauses) {
+  const Plan without = plan_;
+  for (auto& [type, table] : profile_.model.devices) {
+    table.burst = {table.busy.by_size[0][0].forward * 0.5, 4.0};
+  }
+  for (const std::string planner : {"exact", "parametric", "tailored", "uniform"}) {
+    plan_ = found(find_plan(planner, profile_, options_)).plan;
+    EXPECT_THAT(problems(), IsEmpty()) << planner;
+    EXPECT_LE(plan_.prediction->expected, plan_.prediction->iteration) << planner;
+    if (planner == "uniform") EXPECT_LT(plan_.prediction->expected, plan_.prediction->iteration);
+    if (planner == "exact") {
+      EXPECT_EQ(plan_.prediction->iteration, without.prediction->iteration);
+      EXPECT_EQ(plan_.certificate->lower_bound, without.certificate->lower_bound);
+    }
+  }
 }
 
 TEST_F(Check, CatchesAnotherProfilesOrModelsFingerprint) {

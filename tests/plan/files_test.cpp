@@ -87,8 +87,10 @@ TEST(ProfileFile, ReadsBackWhatItWrote) {
   const TransferCurve codec(Seconds{0.0}, BytesPerSecond{3e9});
   profile.model.devices["cpu"].codecs["int8"] = {codec, codec};
   profile.model.devices["cpu"].lacks = {"bfloat16"};
+  profile.model.devices["cpu"].burst = {Seconds{0.015}, 4.5};
   const json second = to_json(profile);
   EXPECT_EQ(to_json(profile_from_json(second, "x")), second);
+  EXPECT_EQ(second["model"]["devices"]["cpu"]["burst"], json({{"credit_s", 0.015}, {"speed_up", 4.5}}));
   EXPECT_NE(second, first);
 }
 
@@ -98,6 +100,7 @@ TEST(ProfileFile, WithoutHostsAndCodecsIsWrittenAsBeforeTheyExisted) {
   EXPECT_FALSE(file["cluster"].contains("hosts"));
   EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("codecs"));
   EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("lacks"));
+  EXPECT_FALSE(file["model"]["devices"]["cpu"].contains("burst"));
   EXPECT_EQ(fingerprint(small_profile()), fingerprint(profile_from_json(file, "x")));
 }
 
@@ -156,6 +159,14 @@ TEST(ProfileFile, NamesFileFieldFoundAndExpected) {
               HasSubstr("cpu.lacks: found \"int\", expected one of float32, bfloat16, int8; did you mean \"int8\"?"));
   EXPECT_THAT(complaint([](json& f) { f["model"]["devices"]["cpu"]["lacks"] = {"float32"}; }),
               HasSubstr("cpu.lacks: found \"float32\", expected formats without codec other than float32"));
+  const auto burst = [](const json& value) {
+    return complaint([&](json& f) { f["model"]["devices"]["cpu"]["burst"] = value; });
+  };
+  EXPECT_EQ(burst({{"credit_s", 0.0}, {"speed_up", 1.0}}), "");
+  EXPECT_THAT(burst({{"credit_s", -0.1}, {"speed_up", 2.0}}), HasSubstr("cpu.burst.credit_s: found -0.1, expected"));
+  EXPECT_THAT(burst({{"credit_s", 0.1}, {"speed_up", 0.9}}),
+              HasSubstr("cpu.burst.speed_up: found 0.9, expected at least 1"));
+  EXPECT_THAT(burst({{"credit_s", 0.1}}), HasSubstr("burst: field \"speed_up\" is missing"));
 }
 
 TEST(ProfileFile, TruncatedOrMissingFileIsAnInputError) {

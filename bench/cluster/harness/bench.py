@@ -68,8 +68,16 @@ def merged(found, file):
 
 
 def price_again(setting, arguments, rows, found):
-    """The rows' predictions and bounds by all profiles, those between the repeats too: without what the machine changed."""
+    """The rows' predictions and bounds by all profiles, those between the repeats too, and each run's prediction by the
+    profiles just before and after its repeat: without what the machine changed."""
     again = dataclasses.replace(setting, profile=setting.folder / "profile-of-all.json")
+    beside = dataclasses.replace(setting, profile=setting.folder / "profile-beside.json")
+    for repeat in range(len(found) - PROFILES):
+        merged(found[PROFILES - 1 + repeat:PROFILES + 1 + repeat], beside.profile)
+        for row in rows:
+            for run in row.runs if row.kind == "motley" else []:
+                if run["repeat"] == repeat:
+                    run["predicted_s"] = simulated(beside, row.plan)
     merged(found, again.profile)
     for row in rows:
         if row.kind == "motley":
@@ -117,9 +125,10 @@ def uniform(layers, devices):
 
 
 def simulated(setting, plan):
+    """What a run of the plan is expected to take, in seconds."""
     file = setting.folder / "simulated-plan.json"
     file.write_text(json.dumps(plan))
-    return json.loads(motley("simulate", "--profile", setting.profile, "--plan", file, "--json"))["iteration_s"]
+    return json.loads(motley("simulate", "--profile", setting.profile, "--plan", file, "--json"))["expected_s"]
 
 
 def splits_of(plan):
@@ -152,19 +161,18 @@ def rows_of_motley(setting, arguments, counts):
         for count in counts:
             plan = with_split(chain, count, setting.batch)
             rows.append(Row(f"Motley, its split, 1f1b {report.batches(setting.batch, count)}", "split", "motley", plan))
-    for row in rows:
-        row.predicted = simulated(setting, row.plan)
     rows.append(Row(f"Motley, its plan: {best['schedule']} {report.batches(setting.batch, best['micro_batches'])}", "plan",
-                    "motley", best, predicted=best["prediction"]["iteration_s"],
-                    bound=best.get("certificate", {}).get("lower_bound_s")))
+                    "motley", best, bound=best.get("certificate", {}).get("lower_bound_s")))
     for entry in arguments.also:
         name, planner, words = further_plan(entry)
         plan = plan_by(setting, planner, None, *words)
         rows.append(Row(f"Motley, {name}: {plan['schedule']} {report.batches(setting.batch, plan['micro_batches'])}", "also",
-                        "motley", plan, predicted=plan["prediction"]["iteration_s"]))
+                        "motley", plan))
     single = plan_by(setting, "single", None)
     rows.append(Row(f"Motley, one process on the fastest host, {report.batches(setting.batch, single['micro_batches'])}",
-                    "single", "motley", single, predicted=single["prediction"]["iteration_s"]))
+                    "single", "motley", single))
+    for row in rows:
+        row.predicted = simulated(setting, row.plan)
     return rows, chain, single
 
 
@@ -269,6 +277,7 @@ def run(arguments, state):
                 result["failed"].setdefault(row.name, str(error))
                 tell(f"failed: {error}")
             else:
+                row.runs[-1]["repeat"] = repeat
                 tell(f"  {row.runs[-1]['iteration_s']:.3f} s")
         keep(setting, rows, result)
         profile_bed(setting, counts, profiles)

@@ -41,6 +41,9 @@ def row_values(row, setting):
             value["prediction_error" + again] = predicted / row.iteration() - 1
         if bound is not None:
             value["lower_bound_s" + again] = bound
+    if row.runs and all("predicted_s" in run for run in row.runs):
+        value["predicted_iteration_s_beside"] = statistics.median(run["predicted_s"] for run in row.runs)
+        value["prediction_error_beside"] = statistics.median(run["predicted_s"] / run["iteration_s"] - 1 for run in row.runs)
     if watched:
         hosts = watched[0]["cpu_s"]
         value["cpu_s"] = {host: statistics.median(w["cpu_s"][host] for w in watched) for host in hosts}
@@ -138,7 +141,8 @@ def shares(result):
         rate = plan["samples_per_s"]["median"]
         lines.append(f"Motley's plan reaches {rate / total:.3f} of the sum of the hosts' speeds ({total:.2f} samples/s, all busy).")
     for again, which in (("", "By the profiles that plans were made with"),
-                         ("_again", "By all profiles, those between the repeats too (the machine drifts)")):
+                         ("_again", "By all profiles, those between the repeats too (the machine drifts)"),
+                         ("_beside", "Each run by the profiles just before and after its repeat (medians of the runs)")):
         said = []
         if plan is not None and "lower_bound_s" + again in plan:
             bound = plan["lower_bound_s" + again]
@@ -191,15 +195,15 @@ def markdown(result):
 
     def cells(row):
         rate, took = row["samples_per_s"], row["iteration_s"]
-        predicted = (f"{row['predicted_iteration_s']:.3f} ({row['prediction_error']:+.1%})"
-                     if "prediction_error" in row else "")
+        errors = [f"{row[error]:+.1%}" for error in ("prediction_error", "prediction_error_beside") if error in row]
+        predicted = f"{row['predicted_iteration_s']:.3f} ({', '.join(errors)})" if errors else ""
         cpu = f"{sum(row['cpu_s'].values()):.2f}" if "cpu_s" in row else ""
         beside = f"{sum(row['cpu_beside_main_thread_s'].values()):.3f}" if "cpu_s" in row else ""
         idle = f"{row['idle_per_micro_batch_s'] * 1e3:.2f}" if "idle_per_micro_batch_s" in row else ""
         return [row["name"], f"{rate['median']:.2f} [{rate['least']:.2f}, {rate['most']:.2f}]", f"{took['median']:.3f}", predicted,
                 f"{rate['median'] / sum(result['speeds'].values()):.3f}", idle, cpu, beside]
 
-    lines += table(["row", "samples/s", "iteration, s", "predicted, s", "share of all speeds", "busiest rank idle, ms a micro-batch",
+    lines += table(["row", "samples/s", "iteration, s", "predicted, s (error, and by profiles beside)", "share of all speeds", "busiest rank idle, ms a micro-batch",
                     "CPU s an iteration", "of it beside the main threads"],
                    [cells(row) for row in sorted(result["rows"], key=lambda row: row["samples_per_s"]["median"])]) + [""]
     lines += table(["ratio", "median", "least", "most", "of", "over"],

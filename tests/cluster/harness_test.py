@@ -123,6 +123,8 @@ class Ratios(unittest.TestCase):
             for run, error in zip(of_motley.runs, (0.01, 0.03)):
                 run["predicted_s"] = run["iteration_s"] * (1 + error)
         rows[0].bound_again = rows[0].iteration() / 2
+        for run in rows[0].runs:
+            run["bound_s"] = run["iteration_s"] * 0.75
         setting = SimpleNamespace(batch=16, hosts=lambda: [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")])
         bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "bursts": 1.0, "busy": 0.98}], "links":
                [{"from": "a", "to": "b", "asked": 200.0, "alone": 191.0, "busy": 190.0}]}
@@ -135,7 +137,8 @@ class Ratios(unittest.TestCase):
         for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
                       "Kendall's tau of predicted and measured 1.00", "plans were made with: Motley's plan reaches 0.844 of the planner's bound",
                       "between the repeats too (the machine drifts): Motley's plan reaches 0.500 of the planner's bound (28.44 samples/s); "
-                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "M uniform | 8.00 [8.00, 8.00] | 2.000 | 1.900 (-5.0%, +2.0%)", "before and after its repeat (medians of the runs): it takes 0.980 times "
+                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "M uniform | 8.00 [8.00, 8.00] | 2.000 | 1.900 (-5.0%, +2.0%)", "before and after its repeat (medians of the runs): Motley's plan reaches 0.750 of the planner's bound (18.96 samples/s); "
+                      "it takes 0.980 times "
                       "what `motley simulate` says; prediction error of 4 plans: median 2.0%, worst 2.0%; Kendall's tau",
                       "Not possible with PyTorch: zero-bubble:16: a reason."):
             self.assertIn(words, text)

@@ -68,8 +68,12 @@ def merged(found, file):
 
 
 def price_again(setting, arguments, rows, found):
-    """The rows' predictions and bounds by all profiles, those between the repeats too, and each run's prediction by the
-    profiles just before and after its repeat: without what the machine changed."""
+    """The rows' predictions and bounds by all profiles, those between the repeats too, and each run's by the profiles
+    just before and after its repeat: without what the machine changed."""
+    def bound(of):
+        plan = plan_by(of, arguments.planner, None, *arguments.plan_arguments.split())
+        return plan.get("certificate", {}).get("lower_bound_s")
+
     again = dataclasses.replace(setting, profile=setting.folder / "profile-of-all.json")
     beside = dataclasses.replace(setting, profile=setting.folder / "profile-beside.json")
     for repeat in range(len(found) - PROFILES):
@@ -78,13 +82,13 @@ def price_again(setting, arguments, rows, found):
             for run in row.runs if row.kind == "motley" else []:
                 if run["repeat"] == repeat:
                     run["predicted_s"] = simulated(beside, row.plan)
+                    run["bound_s"] = bound(beside) if row.bound is not None else None
     merged(found, again.profile)
     for row in rows:
         if row.kind == "motley":
             row.predicted_again = simulated(again, row.plan)
         if row.bound is not None:
-            row.bound_again = plan_by(again, arguments.planner, None, *arguments.plan_arguments.split()).get(
-                "certificate", {}).get("lower_bound_s")
+            row.bound_again = bound(again)
 
 
 def plan_by(setting, planner, size, *more):

@@ -41,9 +41,13 @@ def row_values(row, setting):
             value["prediction_error" + again] = predicted / row.iteration() - 1
         if bound is not None:
             value["lower_bound_s" + again] = bound
-    if row.runs and all("predicted_s" in run for run in row.runs):
+            value["share_of_bound" + again] = bound / row.iteration()
+    if all("predicted_s" in run for run in row.runs):
         value["predicted_iteration_s_beside"] = statistics.median(run["predicted_s"] for run in row.runs)
         value["prediction_error_beside"] = statistics.median(run["predicted_s"] / run["iteration_s"] - 1 for run in row.runs)
+    if all(run.get("bound_s") is not None for run in row.runs):
+        value["lower_bound_s_beside"] = statistics.median(run["bound_s"] for run in row.runs)
+        value["share_of_bound_beside"] = statistics.median(run["bound_s"] / run["iteration_s"] for run in row.runs)
     if watched:
         hosts = watched[0]["cpu_s"]
         value["cpu_s"] = {host: statistics.median(w["cpu_s"][host] for w in watched) for host in hosts}
@@ -146,7 +150,7 @@ def shares(result):
         said = []
         if plan is not None and "lower_bound_s" + again in plan:
             bound = plan["lower_bound_s" + again]
-            said.append(f"Motley's plan reaches {bound / plan['iteration_s']['median']:.3f} of the planner's bound "
+            said.append(f"Motley's plan reaches {plan['share_of_bound' + again]:.3f} of the planner's bound "
                         f"({result['batch'] / bound:.2f} samples/s)")
         if plan is not None and "prediction_error" + again in plan:
             said.append(f"it takes {1 / (1 + plan['prediction_error' + again]):.3f} times what `motley simulate` says")
@@ -243,7 +247,8 @@ def plot(result):
     """Bars of samples/s with their spread, and lines where all speeds add up and where the planner's bound is: SVG."""
     rows = sorted(result["rows"], key=lambda row: -row["samples_per_s"]["median"])
     total = sum(result["speeds"].values())
-    bounds = [(total, "all speeds")] + [(result["batch"] / row["lower_bound_s"], "bound") for row in rows if "lower_bound_s" in row]
+    bounds = [(total, "all speeds")] + [
+        (result["batch"] / row.get("lower_bound_s_beside", row["lower_bound_s"]), "bound") for row in rows if "lower_bound_s" in row]
     left, wide, high, top = 430, 520, 24, 54
     scale = wide / (1.05 * max([value for value, _ in bounds] + [row["samples_per_s"]["most"] for row in rows]))
     bottom = top + high * len(rows)

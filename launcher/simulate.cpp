@@ -64,9 +64,10 @@ int command_simulate(const Invocation& invocation) {
   check_wires(plan, profile, plan_file);
   const int devices = profile.cluster.size();
   const Schedule lowered = from_file ? schedule_for(plan, schedule, devices) : schedule_of(plan, devices, true);
-  const Simulation simulation = simulate(lowered, costs_of(plan, profile));
+  const SimulateOptions with_events{.events = !trace.empty()};
+  const Simulation simulation = simulate(lowered, costs_of(plan, profile), with_events);
   const Simulation expected =
-      simulate(lowered, expected_costs_of(plan, profile), SimulateOptions{.events = !trace.empty()});
+      profile.model.has_bursts() ? simulate(lowered, expected_costs_of(plan, profile), with_events) : simulation;
   if (!trace.empty()) {
     write_trace(trace, simulated_events(expected, Seconds{}));
   }

@@ -268,6 +268,7 @@ Checked check_plan(const Plan& plan, const Profile& profile, const SearchOptions
         fmt::format("prediction.iteration: {} s found, {} s simulated", plan.prediction->iteration.value, iteration));
     expect(plan.prediction->stage_memory == priced.prediction.stage_memory,
            "prediction.stage_memory: differs from the simulated peaks");
+    priced.prediction.expected = expected_iteration(plan, priced.prediction.iteration, profile, options.clip);
     check_details(*plan.prediction, priced.prediction, checked.problems);
   }
   if (plan.certificate) CertificateCheck(plan, priced.prediction, profile, options, checked).run();

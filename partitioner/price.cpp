@@ -51,13 +51,10 @@ Priced price(const Plan& plan, const Profile& profile, bool clip) {
 
 Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip) {
   const PipelineCosts costs = costs_of(plan, profile);
-  const Schedule schedule = schedule_of(plan, profile.cluster.size(), clip);
-  const Simulation simulation = simulate(schedule, costs);
+  const Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), costs);
   Priced priced;
   Prediction& prediction = priced.prediction;
   prediction.iteration = simulation.iteration;
-  prediction.expected = profile.model.has_bursts() ? simulate(schedule, expected_costs_of(plan, profile)).iteration
-                                                   : prediction.iteration;
   prediction.bubble_share = simulation.bubble_share;
   prediction.stage_busy = simulation.stage_busy;
   prediction.bottleneck = simulation.bottleneck;
@@ -75,6 +72,12 @@ Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip) 
     if (stage + 1 < plan.stage_count()) prediction.edge_time.push_back(edge_time(plan, costs, stage));
   }
   return priced;
+}
+
+Seconds expected_iteration(const Plan& plan, Seconds cost, const Profile& profile, bool clip) {
+  return profile.model.has_bursts()
+             ? simulate(schedule_of(plan, profile.cluster.size(), clip), expected_costs_of(plan, profile)).iteration
+             : cost;
 }
 
 double value_of(const Prediction& prediction, Objective objective) {
@@ -158,6 +161,7 @@ SearchResult Candidates::result(const std::string& planner, const SearchStatisti
     plan.profile_fingerprint = of_profile;
     plan.model_fingerprint = of_model;
     plan.emulated = profile_.cluster.emulated;
+    plan.prediction->expected = expected_iteration(plan, plan.prediction->iteration, profile_, clip_);
     return plan;
   };
   Found found;

@@ -21,11 +21,14 @@ struct Priced {
   std::optional<Shortfall> shortfall;  ///< none: every peak is within its device's memory
 };
 
-/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else; what a run is expected to take
-/// beside it, by expected_costs_of(). O(actions log ranks). Long plans
+/// The cost of `plan`: simulate(schedule_of(plan), costs_of(plan)), and nothing else. O(actions log ranks). Long plans
 /// are replayed instead where that gives the same to the last bit (replay.h).
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
 [[nodiscard]] Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip);
+
+/// What a run of a plan of that cost is expected to take: the cost where no device gains after pauses, else simulated.
+/// Not part of a price, which a search asks for often.
+[[nodiscard]] Seconds expected_iteration(const Plan& plan, Seconds cost, const Profile& profile, bool clip);
 
 /// At the hourly prices of the devices that `plan` uses.
 [[nodiscard]] double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds iteration);

@@ -223,7 +223,7 @@ class Replay {
     for (std::size_t s = 0; s < stages_; ++s) order[s] = s;
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return device(a) < device(b); });
     for (const std::size_t s : order) busy += busy_[s];
-    prediction.iteration = prediction.expected = Seconds{end};
+    prediction.iteration = Seconds{end};
     prediction.bubble_share = end > 0.0 ? 1.0 - busy / (end * static_cast<double>(stages_)) : 0.0;
     prediction.bottleneck = Seconds{most_in_use};
     prediction.usd_per_sample = usd_per_sample(plan_, profile_.cluster, prediction.iteration);
@@ -258,7 +258,7 @@ class Replay {
 }  // namespace
 
 bool can_replay(const Plan& plan, const Profile& profile) {
-  if (plan.schedule != "1f1b" || profile.model.has_codec("float32") || profile.model.has_bursts()) return false;
+  if (plan.schedule != "1f1b" || profile.model.has_codec("float32")) return false;
   int next_depth = 0;
   for (std::size_t s = plan.stages.size(); s-- > 0;) {
     const StagePlan& stage = plan.stages[s];

@@ -5,8 +5,7 @@
 namespace motley {
 
 /// Whether replay() may stand in for price(): 1F1B with depths that fall along the pipeline, one device a stage, no
-/// recomputation, float32 on the wire at no cost to the computing, no network interface shared, nothing gained after
-/// pauses.
+/// recomputation, float32 on the wire at no cost to the computing, no network interface shared.
 [[nodiscard]] bool can_replay(const Plan& plan, const Profile& profile);
 
 /// price() for plans of many stages and micro-batches, to the last bit, without a list of actions. In wave k every

@@ -13,24 +13,19 @@
 namespace motley {
 namespace {
 
-/// y = at_zero + slope x, by least squares.
-struct Line {
-  double at_zero = 0.0;
-  double slope = 0.0;
-};
-
-Line line_through(std::span<const double> x, std::span<const double> y) {
-  const auto n = static_cast<double>(x.size());
-  const double mean_x = std::accumulate(x.begin(), x.end(), 0.0) / n;
+/// y at x = 0 of the straight line through (first, y[0]), (first + 1, y[1]) and so on, by least squares.
+double at_zero(double first, std::span<const double> y) {
+  const auto n = static_cast<double>(y.size());
+  const double mean_x = first + 0.5 * (n - 1.0);
   const double mean_y = std::accumulate(y.begin(), y.end(), 0.0) / n;
   double xx = 0.0;
   double xy = 0.0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    xx += (x[i] - mean_x) * (x[i] - mean_x);
-    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double x = first + static_cast<double>(i) - mean_x;
+    xx += x * x;
+    xy += x * (y[i] - mean_y);
   }
-  const double slope = xx > 0.0 ? xy / xx : 0.0;
-  return {mean_y - slope * mean_x, slope};
+  return mean_y - xy / xx * mean_x;
 }
 
 constexpr double kWhole = 0.95;  // share of a processor from which a thread has it to itself
@@ -45,10 +40,8 @@ constexpr int kPausesARepeat = 4;
 Burst burst_of(const PausedWork& work) {
   if (work.share >= kWhole || work.ends.empty()) return {};
   const std::vector<double> ends = median_of(work.ends);
-  std::vector<double> pieces(ends.size());
-  std::iota(pieces.begin(), pieces.end(), 1.0);
   const std::size_t settled = ends.size() / 4;
-  const double credit = -line_through(std::span(pieces).subspan(settled), std::span(ends).subspan(settled)).at_zero;
+  const double credit = -at_zero(static_cast<double>(settled + 1), std::span(ends).subspan(settled));
   return credit > 0.0 ? Burst{Seconds{credit}, 1.0 / work.share} : Burst{};
 }
 

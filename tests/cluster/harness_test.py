@@ -137,9 +137,9 @@ class Ratios(unittest.TestCase):
         for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
                       "Kendall's tau of predicted and measured 1.00", "plans were made with: Motley's plan reaches 0.844 of the planner's bound",
                       "between the repeats too (the machine drifts): Motley's plan reaches 0.500 of the planner's bound (28.44 samples/s); "
-                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "M uniform | 8.00 [8.00, 8.00] | 2.000 | 1.900 (-5.0%, +2.0%)", "before and after its repeat (medians of the runs): Motley's plan reaches 0.750 of the planner's bound (18.96 samples/s); "
-                      "it takes 0.980 times "
-                      "what `motley simulate` says; prediction error of 4 plans: median 2.0%, worst 2.0%; Kendall's tau",
+                      "it takes 1.000 times what `motley simulate` says; prediction error of 4 plans: median 0.0%, worst 0.0%; ", "M uniform | 8.00 [8.00, 8.00] | 2.000 | 1.900 (-5.0%, +2.0%)",
+                      "before and after its repeat (medians of the runs): Motley's plan reaches 0.750 of the planner's bound (18.96 samples/s); "
+                      "it takes 0.980 times what `motley simulate` says; prediction error of 4 plans: median 2.0%, worst 2.0%; Kendall's tau",
                       "Not possible with PyTorch: zero-bubble:16: a reason."):
             self.assertIn(words, text)
         self.assertNotIn("FAILED", text)

@@ -78,11 +78,10 @@ def price_again(setting, arguments, rows, found):
     beside = dataclasses.replace(setting, profile=setting.folder / "profile-beside.json")
     for repeat in range(len(found) - PROFILES):
         merged(found[PROFILES - 1 + repeat:PROFILES + 1 + repeat], beside.profile)
-        for row in rows:
-            for run in row.runs if row.kind == "motley" else []:
-                if run["repeat"] == repeat:
-                    run["predicted_s"] = simulated(beside, row.plan)
-                    run["bound_s"] = bound(beside) if row.bound is not None else None
+        for row, run in ((row, run) for row in rows for run in row.runs if row.kind == "motley" and run["repeat"] == repeat):
+            run["predicted_s"] = simulated(beside, row.plan)
+            if row.bound is not None:
+                run["bound_s"] = bound(beside)
     merged(found, again.profile)
     for row in rows:
         if row.kind == "motley":

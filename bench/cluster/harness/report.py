@@ -45,7 +45,7 @@ def row_values(row, setting):
     if all("predicted_s" in run for run in row.runs):
         value["predicted_iteration_s_beside"] = statistics.median(run["predicted_s"] for run in row.runs)
         value["prediction_error_beside"] = statistics.median(run["predicted_s"] / run["iteration_s"] - 1 for run in row.runs)
-    if all(run.get("bound_s") is not None for run in row.runs):
+    if all("bound_s" in run for run in row.runs):
         value["lower_bound_s_beside"] = statistics.median(run["bound_s"] for run in row.runs)
         value["share_of_bound_beside"] = statistics.median(run["bound_s"] / run["iteration_s"] for run in row.runs)
     if watched:
@@ -207,8 +207,8 @@ def markdown(result):
         return [row["name"], f"{rate['median']:.2f} [{rate['least']:.2f}, {rate['most']:.2f}]", f"{took['median']:.3f}", predicted,
                 f"{rate['median'] / sum(result['speeds'].values()):.3f}", idle, cpu, beside]
 
-    lines += table(["row", "samples/s", "iteration, s", "predicted, s (error, and by profiles beside)", "share of all speeds", "busiest rank idle, ms a micro-batch",
-                    "CPU s an iteration", "of it beside the main threads"],
+    lines += table(["row", "samples/s", "iteration, s", "predicted, s (error, and by profiles beside)", "share of all speeds",
+                    "busiest rank idle, ms a micro-batch", "CPU s an iteration", "of it beside the main threads"],
                    [cells(row) for row in sorted(result["rows"], key=lambda row: row["samples_per_s"]["median"])]) + [""]
     lines += table(["ratio", "median", "least", "most", "of", "over"],
                    [[r["what"], f"{r['median']:.2f}x", f"{r['least']:.2f}x", f"{r['most']:.2f}x", r["of"], r["over"]]

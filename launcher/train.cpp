@@ -200,7 +200,7 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
   Checkpointer checkpointer(communicator,
                             {checkpoints, training_settings(config, workload, plan.micro_batch_size),
                              static_cast<int>(config.checkpoint.keep), static_cast<int>(workload.layers.size())});
-  SendRecord sends;
+  LinkRecord links;
   device.reset_peak();
   signals.allow_orderly_stop();
   bool stopped = false;
@@ -208,7 +208,7 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
     const StepResult result = executor.train(
         step, samples_of_step(config.train.seed, step, config.train.global_batch, workload.data->size(Split::Train)),
         {.durable = checkpointer.durable(), .stop = signals.stop_requested()});
-    sends.add(executor.sends());
+    links.add(executor.links());
     if (record) {
       record->step(step, result);
     }
@@ -223,10 +223,10 @@ void train(const TrainArguments& arguments, RankInputs& inputs, SignalWatch& sig
   }
   const std::vector<double> peaks =
       gather(communicator, std::vector{static_cast<double>(device.memory().peak.value)}, "peak memory");
-  const std::vector<std::string> all_sends = gather(communicator, sends.to_json().dump(), "sends");
+  const std::vector<std::string> all_links = gather(communicator, links.to_json().dump(), "links");
   checkpointer.finish();
   if (record) {
-    const nlohmann::json summary = record->summary(peaks, all_sends);
+    const nlohmann::json summary = record->summary(peaks, all_links);
     if (arguments.json) {
       std::cout << summary << '\n' << std::flush;
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "motley/base/median.h"
 #include "motley/plan/files.h"
@@ -37,18 +38,19 @@ std::string as_markdown(const std::vector<ConfigKey>& settings) {
 
 }  // namespace
 
-void SendRecord::add(const std::vector<SendTimes>& step) {
-  for (const SendTimes& sends : step) {
-    Kind& kind = kinds_[{sends.to, sends.kind}];
-    kind.last = sends;
-    kind.times_s.push_back(sends.time.value);
+void LinkRecord::add(const std::vector<LinkTimes>& step) {
+  for (const LinkTimes& link : step) {
+    Kind& kind = kinds_[{link.from, link.to, link.kind}];
+    kind.last = link;
+    kind.times_s.push_back(link.time.value);
   }
 }
 
-nlohmann::json SendRecord::to_json() const {
+nlohmann::json LinkRecord::to_json() const {
   nlohmann::json list = nlohmann::json::array();
   for (const auto& [key, kind] : kinds_) {
-    list.push_back({{"to", kind.last.to},
+    list.push_back({{"from", kind.last.from},
+                    {"to", kind.last.to},
                     {"kind", kind.last.kind},
                     {"messages", kind.last.messages},
                     {"bytes", kind.last.bytes.value},
@@ -126,7 +128,7 @@ void TrainingRecord::add_to_events(std::int64_t step, const StepResult& result) 
   }
 }
 
-nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const std::vector<std::string>& sends) {
+nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const std::vector<std::string>& links) {
   const double iteration = settled_median(walls_, [](double wall) { return wall; });
   nlohmann::json summary = {
       {"kind", "summary"},        {"planner", facts_.plan.planner},      {"emulated", facts_.emulated},
@@ -140,13 +142,13 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const s
                                 {"transfer_s", of_rank(&RankTimes::transfer)},
                                 {"peak_memory_bytes", peaks[rank]}});
   }
-  summary["sends"] = nlohmann::json::array();
-  for (std::size_t rank = 0; rank < sends.size(); ++rank) {
-    for (nlohmann::json line : nlohmann::json::parse(sends[rank])) {
-      line["from"] = rank;
-      summary["sends"].push_back(std::move(line));
-    }
+  std::vector<nlohmann::json> sends;
+  for (const std::string& of_rank : links) {
+    for (nlohmann::json& line : nlohmann::json::parse(of_rank)) sends.push_back(std::move(line));
   }
+  const auto ends = [](const nlohmann::json& line) { return std::pair<int, int>(line["from"], line["to"]); };
+  std::stable_sort(sends.begin(), sends.end(), [&](const auto& a, const auto& b) { return ends(a) < ends(b); });
+  summary["sends"] = std::move(sends);
   if (facts_.plan.prediction) {
     summary["predicted_iteration_s"] = facts_.plan.prediction->expected.value;
     for (std::size_t s = 0; s < facts_.plan.stages.size(); ++s) {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "motley/base/progress.h"
@@ -17,20 +17,21 @@
 
 namespace motley {
 
-/// What one rank sent, step by step.
-class SendRecord {
+/// What one rank saw of links, step by step.
+class LinkRecord {
  public:
-  void add(const std::vector<SendTimes>& step);
+  void add(const std::vector<LinkTimes>& step);
 
-  /// [{"to", "kind", "messages", "bytes", "time_s"}], of one step; the time is the median over the settled steps.
+  /// [{"from", "to", "kind", "messages", "bytes", "time_s"}], of one step; the time is the median over the settled
+  /// steps.
   [[nodiscard]] nlohmann::json to_json() const;
 
  private:
   struct Kind {
-    SendTimes last;
+    LinkTimes last;
     std::vector<double> times_s;
   };
-  std::map<std::pair<int, std::string>, Kind> kinds_;
+  std::map<std::tuple<int, int, std::string>, Kind> kinds_;
 };
 
 /// What a record says of its run once.
@@ -56,9 +57,9 @@ class TrainingRecord {
   /// After the copy of a checkpoint of `step`: how long training stood still.
   void checkpoint(std::int64_t step, Seconds stall);
 
-  /// `peaks`: bytes by rank; `sends`: SendRecord::to_json() by rank, as text. Times are medians over all steps but the
+  /// `peaks`: bytes by rank; `links`: LinkRecord::to_json() by rank, as text. Times are medians over all steps but the
   /// first two, which fill caches and allocators. Returns the line.
-  nlohmann::json summary(const std::vector<double>& peaks, const std::vector<std::string>& sends);
+  nlohmann::json summary(const std::vector<double>& peaks, const std::vector<std::string>& links);
 
  private:
   void add_to_events(std::int64_t step, const StepResult& result);

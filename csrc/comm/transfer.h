@@ -16,6 +16,7 @@ class Transfer {
   virtual void wait() = 0;
   [[nodiscard]] virtual Seconds start_time() const = 0;
   [[nodiscard]] virtual Seconds end_time() const = 0;
+  [[nodiscard]] virtual bool times_link() const = 0;
 };
 
 }  // namespace motley

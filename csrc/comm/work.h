@@ -28,10 +28,14 @@ class Work {
     if (state_) state_->wait();
   }
 
-  /// When the transfer really began and ended, on Communicator::now()'s clock: the first byte written or read, or the
-  /// link occupied, until the last byte. Meaningful once done() and not failed.
+  /// When the transfer began and ended as this end saw it, on Communicator::now()'s clock: the first byte written or
+  /// read, or the link occupied, until the last byte. Meaningful once done() and not failed.
   [[nodiscard]] Seconds started() const { return state_ && done() ? state_->start_time() : Seconds{}; }
   [[nodiscard]] Seconds finished() const { return state_ && done() ? state_->end_time() : Seconds{}; }
+  /// Whether that is what the message took on its link, which one of the two ends sees. Between hosts the receiver: a
+  /// send is over when the system has taken its bytes. On an emulated link the sender, who keeps its pace. Between
+  /// devices the sender: a receive's kernel may begin long before. Meaningful likewise.
+  [[nodiscard]] bool times_link() const { return state_ && state_->times_link(); }
 
  private:
   std::shared_ptr<Transfer> state_;

@@ -17,7 +17,7 @@ namespace motley {
 struct RankShare {
   Seconds busy;
   Seconds waiting;
-  Seconds transfer;  ///< its own sends; they overlap with the rest
+  Seconds transfer;  ///< messages whose time on the link it saw; they overlap with the rest
 };
 
 struct RecordedStep {

@@ -64,6 +64,7 @@ Executor::Executor(Communicator& communicator, const Workload& workload, std::ma
     MOTLEY_CHECK(action.op == Op::Idle || action.op == Op::OverlapForwardBackward || stages_.contains(action.stage),
                  "{} is in the row of rank {}, which has no such stage", to_string(action), communicator.rank());
     labels_.push_back(to_string(action));
+    sends_.push_back(is_receive(action.op) ? to_string(send_of(action, communicator.rank())) : std::string());
     if (action.op == Op::Recompute) {
       recomputed_.insert(action.stage);
     }
@@ -311,11 +312,11 @@ void Executor::perform(const Action& action, std::size_t index, const Pass& pass
       break;
     case Op::ReceiveForward:
       transfers_.receive(input_of(action), crossing_of(action, peer, pass), stage(action.stage).input(),
-                         rows_of(action.stage), label);
+                         rows_of(action.stage), label, sends_[index]);
       break;
     case Op::ReceiveBackward:
       transfers_.receive(gradient_of(action), crossing_of(action, peer, pass), stage(action.stage).output(),
-                         rows_of(action.stage), label);
+                         rows_of(action.stage), label, sends_[index]);
       break;
     case Op::Recompute:
       recompute(action, index, pass);

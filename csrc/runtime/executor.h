@@ -80,9 +80,9 @@ class Executor {
   /// then; without it they count in the step after.
   void settle();
 
-  /// Times and sends of the last step of this rank, and its events when traced.
+  /// Times of the last step of this rank, what it saw of links, and its events when traced.
   [[nodiscard]] const RankTimes& times() const { return timeline_.times(); }
-  [[nodiscard]] const std::vector<SendTimes>& sends() const { return timeline_.sends(); }
+  [[nodiscard]] const std::vector<LinkTimes>& links() const { return timeline_.links(); }
   [[nodiscard]] const std::vector<TraceEvent>& events() const { return timeline_.events(); }
   [[nodiscard]] const std::vector<Action>& actions() const { return row_; }
 
@@ -125,6 +125,7 @@ class Executor {
   std::map<int, Stage*> stages_;
   std::vector<Action> row_;
   std::vector<std::string> labels_;  // of row_, made once
+  std::vector<std::string> sends_;   // of row_'s receives: what the other end calls it
   std::vector<int> peers_;           // of row_; -1 where none
   std::size_t micro_batches_;
   bool trains_ = false;  // some rank's row has a backward pass

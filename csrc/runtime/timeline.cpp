@@ -19,7 +19,7 @@ Timeline::Timeline(int rank, bool trace) : rank_(rank), trace_(trace), lane_(fmt
 
 void Timeline::begin_step() {
   times_ = {};
-  sends_.clear();
+  links_.clear();
   events_.clear();
   for (Span& span : spans_) {
     span.event = events_.size();
@@ -27,7 +27,7 @@ void Timeline::begin_step() {
       events_.push_back(event_of(span.kind, *span.label, {}, {}));
     }
   }
-  link_free_.assign(link_free_.size(), {});
+  for (auto& [link, free] : free_at_) free = {};
 }
 
 TraceEvent Timeline::event_of(Kind kind, const std::string& label, Seconds start, Seconds end) const {
@@ -81,26 +81,24 @@ void Timeline::resolve(ComputeDevice& device) {
   device.forget_stamps();
 }
 
-void Timeline::sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end) {
+void Timeline::crossed(const std::string& label, int from, int to, Bytes bytes, Seconds start, Seconds end) {
   // An emulated link is free again at the end it computed, its message a timer's lateness after that.
-  if (link_free_.size() <= static_cast<std::size_t>(to)) {
-    link_free_.resize(static_cast<std::size_t>(to) + 1);
-  }
-  Seconds& link_free = link_free_[static_cast<std::size_t>(to)];
-  start = std::min(std::max(start, link_free), end);
-  link_free = std::max(link_free, end);
+  Seconds& free = free_at_[{from, to}];
+  start = std::min(std::max(start, free), end);
+  free = std::max(free, end);
   times_.transfer += end - start;
   const std::string_view kind = kind_of(label);
-  auto sends = std::find_if(sends_.begin(), sends_.end(),
-                            [&](const SendTimes& known) { return known.to == to && known.kind == kind; });
-  if (sends == sends_.end()) {
-    sends = sends_.insert(sends_.end(), {std::string(kind), to, 0, Bytes{}, Seconds{}});
+  auto link = std::find_if(links_.begin(), links_.end(), [&](const LinkTimes& known) {
+    return known.from == from && known.to == to && known.kind == kind;
+  });
+  if (link == links_.end()) {
+    link = links_.insert(links_.end(), {std::string(kind), from, to, 0, Bytes{}, Seconds{}});
   }
-  ++sends->messages;
-  sends->bytes += bytes;
-  sends->time += end - start;
+  ++link->messages;
+  link->bytes += bytes;
+  link->time += end - start;
   if (trace_) {
-    events_.push_back({label, "transfer", "measured", fmt::format("rank {} to {}", rank_, to), start, end});
+    events_.push_back({label, "transfer", "measured", fmt::format("rank {} to {}", from, to), start, end});
   }
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "motley/base/units.h"
@@ -14,12 +16,13 @@ namespace motley {
 struct RankTimes {
   Seconds busy;      ///< in layers and updates
   Seconds waiting;   ///< for data of other ranks
-  Seconds transfer;  ///< its own sends, from start to end, added up
+  Seconds transfer;  ///< messages whose time on the link it saw, added up: what it received or, see Work, what it sent
 };
 
-/// Sends of one kind from one rank to one other in one iteration.
-struct SendTimes {
-  std::string kind;  ///< the action without its micro-batch: "0SEND_F"
+/// Messages of one kind over one link in one iteration, as the end saw them that could tell their time.
+struct LinkTimes {
+  std::string kind;  ///< the SEND without its micro-batch: "0SEND_F"
+  int from = -1;
   int to = -1;
   std::int64_t messages = 0;
   Bytes bytes;
@@ -41,7 +44,8 @@ class Timeline {
   void waited(const std::string& label, ComputeDevice::Stamp start, ComputeDevice::Stamp end);
   /// Of the host, whose time is known.
   void waited(const std::string& label, Seconds start, Seconds end);
-  void sent(const std::string& label, int to, Bytes bytes, Seconds start, Seconds end);
+  /// Of a message whose SEND is `label`.
+  void crossed(const std::string& label, int from, int to, Bytes bytes, Seconds start, Seconds end);
 
   /// Whether resolve() may be called.
   [[nodiscard]] bool is_passed(ComputeDevice& device) const;
@@ -49,7 +53,8 @@ class Timeline {
   void resolve(ComputeDevice& device);
 
   [[nodiscard]] const RankTimes& times() const { return times_; }
-  [[nodiscard]] const std::vector<SendTimes>& sends() const { return sends_; }
+  [[nodiscard]] const std::vector<LinkTimes>& links() const { return links_; }
+  [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] const std::vector<TraceEvent>& events() const { return events_; }
 
  private:
@@ -68,10 +73,10 @@ class Timeline {
   bool trace_;
   std::string lane_;
   RankTimes times_;
-  std::vector<SendTimes> sends_;
+  std::vector<LinkTimes> links_;
   std::vector<TraceEvent> events_;
-  std::vector<Span> spans_;         // not resolved
-  std::vector<Seconds> link_free_;  // by receiver
+  std::vector<Span> spans_;                         // not resolved
+  std::map<std::pair<int, int>, Seconds> free_at_;  // links, by sender and receiver
 };
 
 }  // namespace motley

@@ -39,6 +39,7 @@ Transfers::Slot& Transfers::slot(const Handover& what) {
 void Transfers::empty(Slot& slot) {
   slot.state = Slot::State::Empty;
   slot.works.clear();
+  slot.incoming.clear();
   slot.encoded.clear();
   --filled_;
 }
@@ -59,12 +60,7 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
   MOTLEY_CHECK(made.state == Slot::State::Made && crossing.rows.count <= made.rows_left, "{}: nothing was made to send",
                label);
   // In place before the first work is posted: what throws from here on must not free a buffer that is being read.
-  if (leaving_count_ == leaving_.size()) {
-    leaving_.emplace_back();
-  }
-  Leaving& message = leaving_[leaving_count_++];
-  message.label = &label;
-  message.peer = crossing.peer;
+  Message& message = add_message(label, timeline_.rank(), crossing.peer);
   message.tensors.reserve(made.tensors.size());
   for (std::size_t i = 0; i < made.tensors.size(); ++i) {
     const at::Tensor rows = rows_of(made.tensors[i], crossing.rows);
@@ -87,12 +83,13 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
   out_.clear();
   for (const at::Tensor& tensor : message.tensors) {
     out_.emplace_back(bytes_of(tensor));
+    message.bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
   }
   compute_.fabric().to(crossing.peer).send(out_, label, message.works);
 }
 
 void Transfers::receive(const Handover& what, const Crossing& crossing, const Boundary& boundary, std::int64_t samples,
-                        const std::string& label) {
+                        const std::string& label, const std::string& send) {
   Slot& here = slot(what);
   if (here.state == Slot::State::Empty) {
     here.state = Slot::State::Arriving;
@@ -123,7 +120,11 @@ void Transfers::receive(const Handover& what, const Crossing& crossing, const Bo
     }
     in_.push_back(bytes_of(into));
   }
+  const std::size_t before = here.works.size();
   compute_.fabric().from(crossing.peer).receive(in_, label, here.works);
+  Bytes bytes;
+  for (const std::span<std::byte> part : in_) bytes += Bytes{static_cast<std::int64_t>(part.size())};
+  here.incoming.push_back({&send, crossing.peer, bytes, here.works.size() - before});
 }
 
 TensorList Transfers::take(const Handover& what, const std::string& consumer) {
@@ -133,6 +134,7 @@ TensorList Transfers::take(const Handover& what, const std::string& consumer) {
   if (here.state == Slot::State::Arriving) {
     MOTLEY_CHECK(here.rows_left == 0, "{}: {} rows of its input are not posted", consumer, here.rows_left);
     wait(here.works, *here.label);
+    keep_arrived(here);
     for (const Encoded& part : here.encoded) {
       compute_.run(*here.label, false, [&] { decode(part.wire, part.bytes, part.rows, compute_.device().kernels()); });
     }
@@ -155,39 +157,57 @@ void Transfers::wait(std::vector<Work>& works, const std::string& label) {
   }
 }
 
-void Transfers::book(const Leaving& message) {
-  if (message.works.empty()) {
-    return;
+Transfers::Message& Transfers::add_message(const std::string& send, int from, int to) {
+  if (message_count_ == messages_.size()) {
+    messages_.emplace_back();
   }
-  Bytes bytes;
-  for (const at::Tensor& tensor : message.tensors) {
-    bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
+  Message& message = messages_[message_count_++];
+  message.send = &send;
+  message.from = from;
+  message.to = to;
+  message.bytes = {};
+  return message;
+}
+
+void Transfers::keep_arrived(Slot& slot) {
+  auto work = slot.works.begin();
+  for (const Incoming& incoming : slot.incoming) {
+    const auto end = work + static_cast<std::ptrdiff_t>(incoming.works);
+    if (work != end && work->times_link()) {
+      Message& message = add_message(*incoming.send, incoming.from, timeline_.rank());
+      message.bytes = incoming.bytes;
+      message.works.assign(work, end);
+    }
+    work = end;
   }
-  timeline_.sent(*message.label, message.peer, bytes, message.works.front().started(), message.works.back().finished());
+  reap();
 }
 
 void Transfers::reap() {
   compute_.fabric().progress();
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < leaving_count_; ++i) {
-    Leaving& message = leaving_[i];
-    if (done(message.works)) {
-      for (Work& work : message.works) {
-        work.wait();  // throws what failed it
-      }
-      book(message);
-      message.tensors.clear();
-      message.works.clear();
-    } else {
-      std::swap(leaving_[kept++], message);
+  for (std::size_t i = 0; i < message_count_; ++i) {
+    Message& message = messages_[i];
+    if (!done(message.works)) {
+      std::swap(messages_[kept++], message);
+      continue;
     }
+    for (Work& work : message.works) {
+      work.wait();  // throws what failed it
+    }
+    if (!message.works.empty() && message.works.front().times_link()) {
+      timeline_.crossed(*message.send, message.from, message.to, message.bytes, message.works.front().started(),
+                        message.works.back().finished());
+    }
+    message.tensors.clear();
+    message.works.clear();
   }
-  leaving_count_ = kept;
+  message_count_ = kept;
 }
 
 void Transfers::finish() {
-  for (std::size_t i = 0; i < leaving_count_; ++i) {
-    wait(leaving_[i].works, *leaving_[i].label);
+  for (std::size_t i = 0; i < message_count_; ++i) {
+    wait(messages_[i].works, *messages_[i].send);
   }
   reap();
   MOTLEY_CHECK(filled_ == 0, "{} lists of tensors were made or received and not taken", filled_);

@@ -51,26 +51,35 @@ class Transfers {
   void send(const Handover& what, const Crossing& crossing, const std::string& label);
 
   /// Posts the receive of rows of `boundary`'s tensors (those that have a gradient, for a backward pass), which have
-  /// `samples` rows in all. Does not wait.
+  /// `samples` rows in all. Does not wait. `send`: label of the SEND at the other end.
   void receive(const Handover& what, const Crossing& crossing, const Boundary& boundary, std::int64_t samples,
-               const std::string& label);
+               const std::string& label, const std::string& send);
 
   /// What was put here, or what arrives for the posted receives: waits for all rows and decodes them. Throws CommError.
   [[nodiscard]] TensorList take(const Handover& what, const std::string& consumer);
 
-  /// Frees the buffers of sends that are done. Does not wait.
+  /// Books the messages that are done and frees their buffers. Does not wait.
   void reap();
 
-  /// Waits for all sends: their buffers may go. InternalError when something was made or received that nobody took.
+  /// Waits for all messages: their buffers may go. InternalError when something was made or received that nobody took.
   void finish();
 
  private:
-  /// One message on its way out.
-  struct Leaving {
-    const std::string* label = nullptr;
-    int peer = -1;
-    TensorList tensors;
+  /// One message on its way out, or one that was taken.
+  struct Message {
+    const std::string* send = nullptr;  // label of its SEND
+    int from = -1;
+    int to = -1;
+    Bytes bytes;
+    TensorList tensors;  // of one on its way out
     std::vector<Work> works;
+  };
+  /// A posted receive of a slot.
+  struct Incoming {
+    const std::string* send;
+    int from;
+    Bytes bytes;
+    std::size_t works;  // how many of the slot's
   };
   /// Rows that arrive encoded.
   struct Encoded {
@@ -85,6 +94,7 @@ class Transfers {
     TensorList tensors;
     std::int64_t rows_left = 0;  // to be sent, or to be received
     std::vector<Work> works;
+    std::vector<Incoming> incoming;
     std::vector<Encoded> encoded;
     const std::string* label = nullptr;  // of the last receive
   };
@@ -92,17 +102,20 @@ class Transfers {
   [[nodiscard]] Slot& slot(const Handover& what);
   void empty(Slot& slot);
   void wait(std::vector<Work>& works, const std::string& label);
-  void book(const Leaving& message);
+  /// A message to fill in, in place until it is done.
+  [[nodiscard]] Message& add_message(const std::string& send, int from, int to);
+  /// What arrived in `slot` is to be booked when it is done.
+  void keep_arrived(Slot& slot);
 
   Compute& compute_;
   Timeline& timeline_;
   int micro_batches_;
   std::vector<std::span<const std::byte>> out_;  // parts of a message
   std::vector<std::span<std::byte>> in_;
-  std::vector<Slot> slots_;       // [stage, micro-batch, pass]
-  int filled_ = 0;                // slots that are not empty
-  std::vector<Leaving> leaving_;  // the first leaving_count_, in the order of sending; the others keep their memory
-  std::size_t leaving_count_ = 0;
+  std::vector<Slot> slots_;        // [stage, micro-batch, pass]
+  int filled_ = 0;                 // slots that are not empty
+  std::vector<Message> messages_;  // the first message_count_, by age; the others keep their memory
+  std::size_t message_count_ = 0;
 };
 
 }  // namespace motley

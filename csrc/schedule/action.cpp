@@ -74,6 +74,15 @@ bool is_receive(Op op) {
   return op == Op::ReceiveForward || op == Op::ReceiveBackward;
 }
 
+Action send_of(const Action& receive, int rank) {
+  const bool forward = receive.op == Op::ReceiveForward;
+  Action send = receive;
+  send.op = forward ? Op::SendForward : Op::SendBackward;
+  send.stage += forward ? -1 : 1;
+  send.peer = receive.peer >= 0 ? rank : -1;
+  return send;
+}
+
 std::string to_string(const Action& action) {
   if (action.op == Op::Idle) {
     return "";

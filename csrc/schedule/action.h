@@ -45,6 +45,9 @@ struct Action {
 [[nodiscard]] bool is_send(Op op);
 [[nodiscard]] bool is_receive(Op op);
 
+/// The SEND whose message `receive` of `rank` takes.
+[[nodiscard]] Action send_of(const Action& receive, int rank);
+
 /// "0SEND_F3", "0SEND_F3[0:4]@2", "(0F7;7B3)OVERLAP_F_B", "" for Idle.
 [[nodiscard]] std::string to_string(const Action& action);
 /// The inverse. Throws InputError naming the text and what was expected.

@@ -74,6 +74,7 @@ TEST(Channel, CarriesSixtyFourMegabytesUnchanged) {
     work.wait();
     EXPECT_EQ(received, expected);
     EXPECT_GT(work.finished(), work.started());
+    EXPECT_TRUE(work.times_link());
     EXPECT_EQ(comm.statistics().peers[0].received.value, static_cast<std::int64_t>(size));
     EXPECT_EQ(comm.statistics().peers[0].messages_received, 1);
   });
@@ -109,6 +110,7 @@ TEST(Channel, ASendThatTheSystemTakesWholeIsDoneAtOnce) {
       Work work = comm.to(1).send(bytes_of(std::as_const(values)), "small");
       EXPECT_TRUE(work.done());
       EXPECT_GE(work.finished(), work.started());
+      EXPECT_FALSE(work.times_link());
       EXPECT_EQ(comm.statistics().peers[1].messages_sent, 1);
       std::fill(values.begin(), values.end(), 0);  // the buffer is free
       looked = true;
@@ -186,7 +188,10 @@ TEST(EmulatedLink, DeliversNoEarlierThanLatencyAndRateAllowAndOneMessageAfterThe
       works.push_back(comm.rank() == 0 ? comm.to(1).send(bytes_of(std::as_const(message)), "out")
                                        : comm.from(0).receive(bytes_of(message), "in"));
     }
-    for (Work& work : works) work.wait();
+    for (Work& work : works) {
+      work.wait();
+      EXPECT_EQ(work.times_link(), comm.rank() == 0);
+    }
     if (comm.rank() == 0) {
       for (std::size_t i = 0; i < works.size(); ++i) {
         EXPECT_GE((works[i].started() - posted).value, 0.06 * static_cast<double>(i));

@@ -48,7 +48,10 @@ void exchange(Communicator& comm) {
       works.push_back(comm.to(peer).send(std::as_bytes(std::span(sent[i])), "out"));
     }
   }
-  for (Work& work : works) work.wait();
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    works[i].wait();
+    expect(works[i].times_link() == (i % 2 == 0), "not the receiver alone tells what a message took on its link");
+  }
   for (const auto& [peer, messages] : received) {
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       expect(messages[i] == std::vector<char>(sizes[i], static_cast<char>('a' + peer)), "a message came changed");

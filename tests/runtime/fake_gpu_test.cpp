@@ -277,9 +277,32 @@ TEST(FakeGpu, EvaluationAndTracesAreThoseOfTheHost) {
       }
       EXPECT_GT(executor.times().busy.value, 0.0);
       EXPECT_LE(executor.times().busy, result.wall);
-      ASSERT_EQ(executor.sends().size(), 1U);
-      EXPECT_EQ(executor.sends().front().messages, 3);
+      ASSERT_EQ(executor.links().size(), 1U);
+      EXPECT_EQ(executor.links().front().from, communicator.rank());
+      EXPECT_EQ(executor.links().front().messages, 3);
     }
+
+    // By way of the host, where the receiver tells what a message took.
+    gpu.equip(options, all("host"));
+    Executor staged(communicator, workload, own.view(), add_transfers(with_updates(one_f_one_b(2, 3), true)), options,
+                    Pacer());
+    std::int64_t messages = 0;
+    for (int step = 0; step < 3; ++step) {
+      (void)staged.train(step, batch_of(workload, step, 3));
+      staged.settle();
+      ASSERT_LE(staged.links().size(), 1U);
+      for (const LinkTimes& link : staged.links()) {
+        EXPECT_EQ(link.from, 1 - communicator.rank());
+        EXPECT_EQ(link.kind, communicator.rank() == 0 ? "1SEND_B" : "0SEND_F");
+        messages += link.messages;
+      }
+      for (const TraceEvent& event : staged.events()) {
+        EXPECT_LE(event.start, event.end) << event.name;
+        EXPECT_GT(event.start.value, 0.0) << event.name;
+      }
+    }
+    // The copies of the last ones to the device may not have been seen to end.
+    EXPECT_GT(messages, 3);
   });
   expect_nothing_left();
 }

@@ -66,14 +66,16 @@ TEST(Trace, HoldsEveryActionOnceAndNothingOverlapsOnALane) {
       EXPECT_NEAR(sum_of(events, {"compute", "update"}).value, times.busy.value, 1e-9);
       EXPECT_NEAR(sum_of(events, {"wait"}).value, times.waiting.value, 1e-9);
       EXPECT_NEAR(sum_of(events, {"transfer"}).value, times.transfer.value, 1e-9);
-      ASSERT_EQ(executor.sends().size(), 1U);
-      const SendTimes& all = executor.sends().front();
-      EXPECT_EQ(all.kind, rank == 0 ? "0SEND_F" : "1SEND_B");
-      EXPECT_EQ(all.to, 1 - rank);
+      // Between hosts the receiver tells what a message took.
+      ASSERT_EQ(executor.links().size(), 1U);
+      const LinkTimes& all = executor.links().front();
+      EXPECT_EQ(all.kind, rank == 0 ? "1SEND_B" : "0SEND_F");
+      EXPECT_EQ(all.from, 1 - rank);
+      EXPECT_EQ(all.to, rank);
       EXPECT_EQ(all.messages, 3);
       const std::int64_t samples = 3 * executor_options().micro_batch_size;
       const Boundary boundary = boundaries_of(workload)[static_cast<std::size_t>(even_cuts(workload, 2).at(1))];
-      EXPECT_EQ(all.bytes, rank == 0 ? forward_bytes(boundary, samples) : backward_bytes(boundary, samples));
+      EXPECT_EQ(all.bytes, rank == 0 ? backward_bytes(boundary, samples) : forward_bytes(boundary, samples));
       EXPECT_NEAR(all.time.value, times.transfer.value, 1e-9);
       expect_no_overlap(events);
       std::set<std::string> computes;
@@ -81,8 +83,8 @@ TEST(Trace, HoldsEveryActionOnceAndNothingOverlapsOnALane) {
       for (const Action& action : executor.actions()) {
         if (is_compute(action.op)) {
           computes.insert(to_string(action));
-        } else if (is_send(action.op)) {
-          sends.insert(to_string(action));
+        } else if (is_receive(action.op)) {
+          sends.insert(to_string(send_of(action, rank)));
         }
       }
       EXPECT_EQ(names_of(events, "compute"), computes);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 
 #include "motley/base/error.h"
 #include "motley/schedule/generators.h"
@@ -60,6 +61,20 @@ TEST(Replicas, EverySampleCrossesEveryBoundaryOnceEachWay) {
     }
     EXPECT_EQ(sent, received);
     for (const auto& [name, samples] : sent) EXPECT_EQ(samples, 12) << "seed " << seed << " " << name;
+  }
+}
+
+TEST(Replicas, EveryReceiveKnowsItsSend) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    const Schedule all = lowered(random_replicated_schedule(seed), seed);
+    std::multiset<std::string> sends, taken;
+    for (std::size_t rank = 0; rank < all.ranks.size(); ++rank) {
+      for (const Action& action : all.ranks[rank]) {
+        if (is_send(action.op)) sends.insert(to_string(action));
+        if (is_receive(action.op)) taken.insert(to_string(send_of(action, static_cast<int>(rank))));
+      }
+    }
+    EXPECT_EQ(taken, sends) << "seed " << seed;
   }
 }
 

@@ -128,6 +128,7 @@ void MpiLink::send(std::shared_ptr<WorkState> work) {
   if (Pacer* pacer = endpoint_.pacer_to(peer_)) {
     outgoing.slot = pacer->reserve(outgoing.work->posted, {static_cast<std::int64_t>(outgoing.work->data.size())});
     outgoing.paced = true;
+    outgoing.work->on_link = true;
     endpoint_.note_activity(peer_, outgoing.slot.end);
   }
   transport_.attend(*this);
@@ -185,6 +186,7 @@ bool MpiLink::receive_moved_on() {
     if (!complete(incoming.header_request)) return false;
     incoming.header_here = true;
     incoming.work->started = steady_now();
+    incoming.work->on_link = incoming.header.hold <= 0.0;
     if (const std::string wrong = mismatch(incoming.header, *incoming.work, peer_, endpoint_.rank()); !wrong.empty()) {
       endpoint_.fail(wrong);
       return false;

@@ -84,6 +84,7 @@ void TcpLink::send(std::shared_ptr<WorkState> work) {
   if (failed_) return work->fail(failure_);
   Outgoing outgoing{std::move(work), {}, false};
   if (Pacer* pacer = endpoint_.pacer_to(peer_)) {
+    outgoing.work->on_link = true;
     outgoing.slot = pacer->reserve(outgoing.work->posted, {static_cast<std::int64_t>(outgoing.work->data.size())});
     outgoing.paced = true;
     // The wait for the link is no lateness of the peer's.
@@ -216,6 +217,7 @@ void TcpLink::check_header() {
   if (const std::string wrong = mismatch(in_header_, work, peer_, endpoint_.rank()); !wrong.empty()) {
     return endpoint_.fail(wrong);
   }
+  receives_.front()->on_link = in_header_.hold <= 0.0;
   if (in_header_.hold > 0.0) endpoint_.note_activity(peer_, steady_now() + Seconds{in_header_.hold});
 }
 

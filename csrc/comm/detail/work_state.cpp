@@ -15,6 +15,7 @@ void WorkState::begin(std::string_view of, int with, MessageKind what) {
   data = {};
   into = {};
   posted = steady_now();
+  on_link = false;
   error.clear();
   status.store(Status::Pending, std::memory_order_release);
 }

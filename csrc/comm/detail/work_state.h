@@ -35,9 +35,10 @@ struct WorkState final : Transfer, std::enable_shared_from_this<WorkState> {
   std::function<void()> on_settled;
 
   std::atomic<Status> status{Status::Pending};
-  Seconds started{};   ///< written before `status`, on the owner thread
-  Seconds finished{};  ///< likewise
-  std::string error;   ///< likewise
+  Seconds started{};     ///< written before `status`, on the owner thread
+  Seconds finished{};    ///< likewise
+  bool on_link = false;  ///< likewise; see Work::times_link()
+  std::string error;     ///< likewise
 
   /// Fresh: for its first message or, where nobody holds a settled work any more, another one.
   void begin(std::string_view of, int with, MessageKind what);
@@ -49,6 +50,7 @@ struct WorkState final : Transfer, std::enable_shared_from_this<WorkState> {
   void wait() override;
   [[nodiscard]] Seconds start_time() const override { return started; }
   [[nodiscard]] Seconds end_time() const override { return finished; }
+  [[nodiscard]] bool times_link() const override { return on_link; }
 
  private:
   void settle(Status outcome);

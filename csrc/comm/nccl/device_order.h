@@ -39,10 +39,11 @@ class DeviceTransfer : public Transfer {
         begun_(order.compute.device(), StreamEvent::Timing::On),
         ended_(order.compute.device(), StreamEvent::Timing::On) {}
 
-  /// Fresh, `stream` behind what was computed so far.
-  void begin(std::string_view label, int peer, Stream& stream) {
+  /// Fresh, `stream` behind what was computed so far. `sends`: a message of this rank's.
+  void begin(std::string_view label, int peer, bool sends, Stream& stream) {
     label_ = label;
     peer_ = peer;
+    sends_ = sends;
     number_ = order_.begun++;
     issued_ = false;
     order_.compute.record(ready_);
@@ -61,6 +62,7 @@ class DeviceTransfer : public Transfer {
   }
   [[nodiscard]] Seconds start_time() const override { return order_.clock.time_of(begun_); }
   [[nodiscard]] Seconds end_time() const override { return order_.clock.time_of(ended_); }
+  [[nodiscard]] bool times_link() const override { return sends_; }
 
   [[nodiscard]] const std::string& label() const { return label_; }
   [[nodiscard]] int peer() const { return peer_; }
@@ -74,6 +76,7 @@ class DeviceTransfer : public Transfer {
   StreamEvent ended_;
   std::string label_;
   int peer_ = -1;
+  bool sends_ = false;
   std::uint64_t number_ = 0;
   bool issued_ = false;  // all of it is in the stream
 };

@@ -47,7 +47,7 @@ NcclEdge::NcclEdge(const NcclSite& site, DeviceOrder& order, int peer, bool send
 
 std::shared_ptr<DeviceTransfer> NcclEdge::post(std::string_view label, std::span<const NcclCommunicator::Call> calls) {
   const std::shared_ptr<DeviceTransfer> transfer = pool_.next([&] { return std::make_shared<DeviceTransfer>(order_); });
-  transfer->begin(label, peer_, stream_);
+  transfer->begin(label, peer_, sends_, stream_);
   communicator_.group(label, calls);
   transfer->end(stream_);
   return transfer;
@@ -116,7 +116,7 @@ NcclReduction::NcclReduction(const NcclSite& site, DeviceOrder& order, const std
 Work NcclReduction::sum(std::span<float> values, std::string_view label) {
   if (values.empty()) return {};
   const std::shared_ptr<DeviceTransfer> transfer = pool_.next([&] { return std::make_shared<DeviceTransfer>(order_); });
-  transfer->begin(label, -1, stream_);
+  transfer->begin(label, -1, false, stream_);
   const std::array<NcclCommunicator::Call, 1> calls{[&](const NcclApi& api, NcclComm comm) {
     return api.ncclAllReduce(values.data(), values.data(), values.size(), kNcclFloat, kNcclSum, comm, stream_.handle());
   }};

@@ -85,9 +85,8 @@ std::shared_ptr<StagedTransfer> StagedEdge::next(std::string_view label, std::sp
   transfer->reserve(sizes);
   transfer->channel_ = sends_ ? &order_.host.to(peer_) : &order_.host.from(peer_);
   transfer->stream_ = &stream_;
-  transfer->sends_ = sends_;
   transfer->posted_ = false;
-  transfer->begin(label, peer_, stream_);
+  transfer->begin(label, peer_, sends_, stream_);
   return transfer;
 }
 
@@ -148,7 +147,7 @@ class StagedReduction::Sum final : public DeviceTransfer {
     if (!pinned_ || pinned_->bytes().size() < values.size_bytes()) {
       pinned_.emplace(order_.compute.device(), CudaMemory::Kind::Pinned, values.size_bytes());
     }
-    begin(label, -1, stream);
+    begin(label, -1, false, stream);
     stream.copy(pinned_->bytes().data(), values.data(), values.size_bytes());
     end(stream);
   }

@@ -19,6 +19,7 @@ class StagedTransfer final : public DeviceTransfer {
   void wait() override;
   [[nodiscard]] Seconds start_time() const override;
   [[nodiscard]] Seconds end_time() const override;
+  [[nodiscard]] bool times_link() const override { return !works_.empty() && works_.front().times_link(); }
 
  private:
   friend class StagedEdge;
@@ -38,7 +39,6 @@ class StagedTransfer final : public DeviceTransfer {
   std::vector<Work> works_;  // of the channel
   Channel* channel_ = nullptr;
   Stream* stream_ = nullptr;
-  bool sends_ = false;
   std::atomic<bool> posted_{false};  // by CUDA's thread: works_ are complete
 };
 

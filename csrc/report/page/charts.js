@@ -31,7 +31,7 @@ function balanceChart(run) {
       series.push(bars("busy, simulated", "simulated", colour("backward"), ranks.map((rank) => rank.busy.predicted)),
         bars("idle, simulated", "simulated", colour("track"), ranks.map((rank) => Math.max(0, predicted - rank.busy.predicted))));
     }
-    if (measured && ranks.length > 1) series.push(bars("its transfers", "transfer", colour("send-forward"), ranks.map((rank) => rank.share.transfer)));
+    if (measured && ranks.length > 1) series.push(bars("its messages on the links", "transfer", colour("send-forward"), ranks.map((rank) => rank.share.transfer)));
     return {
       height,
       option: {

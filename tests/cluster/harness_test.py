@@ -35,6 +35,14 @@ class Profiles(unittest.TestCase):
         merged = profiles.merge([{"a": quick}, {"a": {"busy": 3.0}}])
         self.assertEqual(merged, {"a": {"busy": 2.0, "burst": {"credit_s": 0.002, "speed_up": 1.25}}})
 
+    def test_messages_that_take_no_time_in_one_profile_count_as_such(self):
+        costly = {"codecs": {"bfloat16": {"encode": [[8, 2.0]]}, "float32": {"encode": [[4, 0.5], [8, 1.0]]}}}
+        free = {"codecs": {"bfloat16": {"encode": [[8, 4.0]]}}}
+        self.assertEqual(profiles.merge([{"a": free}, {"a": costly}]),
+                         {"a": {"codecs": {"bfloat16": {"encode": [[8, 3.0]]}, "float32": {"encode": [[4, 0.25], [8, 0.5]]}}}})
+        self.assertEqual(profiles.merge([{}, {"codecs": {"float32": {"encode": [[4, 0.5]]}}}, {}]),
+                         {"codecs": {"float32": {"encode": [[4, 0.0]]}}})
+
     def test_counts_stay_whole(self):
         self.assertEqual(profiles.merge([{"bytes": 1}, {"bytes": 2}]), {"bytes": 2})
 

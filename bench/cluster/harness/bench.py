@@ -14,8 +14,10 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 from testbed import bed
@@ -232,6 +234,39 @@ def keep(setting, rows, result):
     result["losses"] = report.compare_losses(rows)
     result["ratios"] = report.ratios(rows, result)
     (setting.folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    (setting.folder / "rows.json").write_text(json.dumps([dataclasses.asdict(row) for row in rows]) + "\n")
+
+
+def finish(setting, arguments, rows, profiles, result):
+    """Prices again, writes the record; the exit code."""
+    price_again(setting, arguments, rows, profiles)
+    keep(setting, rows, result)
+    text = report.markdown(result)
+    (setting.folder / "bench.md").write_text(text)
+    (setting.folder / "bench.svg").write_text(report.plot(result))
+    print(text)
+    tell(f"wrote {setting.folder}/bench.json, bench.md, bench.svg")
+    return 0 if result["losses"]["agree"] and not any(result["failed"].values()) else 1
+
+
+def retell(arguments, config):
+    """finish() with what an earlier run left; the exit code. Its last repeat may lack the profile after it."""
+    setting = settle(arguments, types.SimpleNamespace(config=lambda: config))
+    folder = setting.folder
+    for needed in ("bench.json", "rows.json"):
+        if not (folder / needed).exists():
+            raise Wrong(f"--retell: {folder / needed} is not there: no run of this folder has come through a repeat")
+    result = json.loads((folder / "bench.json").read_text())
+    if result["bed"]["bed"] != config.name or result["batch"] != setting.batch:
+        raise Wrong(f"--retell: found a bench of bed {result['bed']['bed']} with batches of {result['batch']} in {folder}, "
+                    f"expected {config.name} and {setting.batch}")
+    files = sorted((folder / "profiles").glob("profile-*.json"), key=lambda file: int(file.stem.split("-")[1]))
+    profiles = [json.loads(file.read_text()) for file in files]
+    rows = [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
+    result["repeats"] = min(result["repeats"], len(profiles) - PROFILES)
+    for row in rows:
+        row.runs = [run for run in row.runs if run["repeat"] < result["repeats"]]
+    return finish(setting, arguments, rows, profiles, result)
 
 
 def keep_off_the_fast_hosts_core(hosts):
@@ -245,6 +280,8 @@ def run(arguments, state):
     setting = settle(arguments, state)
     keep_off_the_fast_hosts_core(setting.hosts())
     setting.folder.mkdir(parents=True, exist_ok=True)
+    for earlier in ("profiles", "runs"):
+        shutil.rmtree(setting.folder / earlier, ignore_errors=True)
     counts = [count for count in arguments.micro_batches if setting.batch % count == 0]
     result = {"machine": machine(), "bed": measure(state, tell=lambda phase: tell(f"bed: {phase}")), "batch": setting.batch,
               "steps": setting.steps, "repeats": arguments.repeats, "command": " ".join(sys.argv)}
@@ -284,14 +321,7 @@ def run(arguments, state):
                 tell(f"  {row.runs[-1]['iteration_s']:.3f} s")
         keep(setting, rows, result)
         profile_bed(setting, counts, profiles)
-    price_again(setting, arguments, rows, profiles)
-    keep(setting, rows, result)
-    text = report.markdown(result)
-    (setting.folder / "bench.md").write_text(text)
-    (setting.folder / "bench.svg").write_text(report.plot(result))
-    print(text)
-    tell(f"wrote {setting.folder}/bench.json, bench.md, bench.svg")
-    return 0 if result["losses"]["agree"] and not any(result["failed"].values()) else 1
+    return finish(setting, arguments, rows, profiles, result)
 
 
 def machine():
@@ -327,6 +357,8 @@ def main(words=None):
                         "or 'greedy=--planner greedy'")
     parser.add_argument("--trace", action="store_true", help="keep a trace of the last step of every run of Motley")
     parser.add_argument("--first", action="store_true", help="the bed goes before all else that runs on this machine")
+    parser.add_argument("--retell", action="store_true", help="run nothing: tell what a run with these words left in --out, if "
+                        "it broke off after a repeat")
     parser.add_argument("--out", type=Path, required=True, help="folder for the record and all that led to it")
     arguments = parser.parse_args(words)
     try:
@@ -338,6 +370,8 @@ def main(words=None):
         if min(arguments.warm_up, arguments.steps, arguments.repeats) < 1:
             raise Wrong("--warm-up, --steps and --repeats: expected at least 1 each")
         config = read_config(arguments.config)
+        if arguments.retell:
+            return retell(arguments, config)
         outcome = []
         bed.up(config, arguments.first, lambda state: outcome.append(run(arguments, state)))
         with bed.lock():

@@ -8,8 +8,13 @@ NO_BURST = {"credit_s": 0.0, "speed_up": 1.0}
 
 def merge(values, path="profile"):
     """Same-shaped JSON: numbers become their median, all else must agree. Raises ValueError naming where it does not."""
+    # What a device has next to none of, some profiles find none of and leave out.
     if any(isinstance(each, dict) and "burst" in each for each in values):
-        values = [{"burst": NO_BURST, **each} for each in values]  # a device nearly without is measured as one without
+        values = [{"burst": NO_BURST, **each} for each in values]
+    if any(isinstance(each, dict) and "codecs" in each for each in values):
+        free = {wire: {way: [[size, 0.0] for size, _ in curve] for way, curve in codec.items()}
+                for each in values for wire, codec in each.get("codecs", {}).items()}
+        values = [{**each, "codecs": {**free, **each.get("codecs", {})}} for each in values]
     first = values[0]
     if isinstance(first, dict):
         if any(not isinstance(each, dict) or each.keys() != first.keys() for each in values):

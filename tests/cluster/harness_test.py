@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
 """What scripts/bench_cluster makes of what it measured, on made-up measurements: needs neither root nor PyTorch."""
 
+import contextlib
+import dataclasses
+import io
+import json
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench" / "cluster"))
 
 from harness import bench, profiles, report  # noqa: E402
-from harness.rows import Row  # noqa: E402
+from harness.rows import Row, Setting  # noqa: E402
+from testbed.errors import Wrong  # noqa: E402
 
 
 def plan(stages, count, schedule="1f1b"):
@@ -22,6 +29,19 @@ def plan(stages, count, schedule="1f1b"):
 def row(name, group, kind, count, times, losses=(4.0, 3.0), schedule="1f1b", predicted=None):
     runs = [{"iteration_s": time, "steps_s": [time], "losses": list(losses), "ranks": [], "watched": {}} for time in times]
     return Row(name, group, kind, plan([1, 0], count, schedule), f"{schedule}:{count}" if kind == "peer" else "", predicted, runs=runs)
+
+
+HOSTS = [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")]
+
+
+def result_of(rows, setting):
+    bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "bursts": 1.0, "busy": 0.98}], "links":
+           [{"from": "a", "to": "b", "asked": 200.0, "alone": 191.0, "busy": 190.0}]}
+    return {"bed": bed, "batch": 16, "steps": 6, "repeats": 2, "command": "x", "speeds": {"fast": 12.0, "slow & old": 5.0},
+            "machine": {"date": "d", "commit": "c", "cores": 2, "cpu": "p", "memory_gib": 4, "kernel": "k", "load_before": 0.1},
+            "rows": [report.row_values(r, setting) for r in rows], "losses": report.compare_losses(rows),
+            "ratios": report.ratios(rows, {}), "screened": {"uniform split": {"1f1b:8": 3.0}}, "failed": {},
+            "refused": {"uniform split": {"zero-bubble:16": "a reason"}}}
 
 
 class Profiles(unittest.TestCase):
@@ -133,14 +153,7 @@ class Ratios(unittest.TestCase):
         rows[0].bound_again = rows[0].iteration() / 2
         for run in rows[0].runs:
             run["bound_s"] = run["iteration_s"] * 0.75
-        setting = SimpleNamespace(batch=16, hosts=lambda: [SimpleNamespace(name="fast"), SimpleNamespace(name="slow & old")])
-        bed = {"bed": "two", "hosts": [{"host": "fast", "asked": 1.0, "alone": 1.0, "bursts": 1.0, "busy": 0.98}], "links":
-               [{"from": "a", "to": "b", "asked": 200.0, "alone": 191.0, "busy": 190.0}]}
-        result = {"bed": bed, "batch": 16, "steps": 6, "repeats": 2, "command": "x", "speeds": {"fast": 12.0, "slow & old": 5.0},
-                  "machine": {"date": "d", "commit": "c", "cores": 2, "cpu": "p", "memory_gib": 4, "kernel": "k", "load_before": 0.1},
-                  "rows": [report.row_values(r, setting) for r in rows], "losses": report.compare_losses(rows),
-                  "ratios": report.ratios(rows, {}), "screened": {"uniform split": {"1f1b:8": 3.0}}, "failed": {},
-                  "refused": {"uniform split": {"zero-bubble:16": "a reason"}}}
+        result = result_of(rows, SimpleNamespace(batch=16, hosts=lambda: HOSTS))
         text = report.markdown(result)
         for words in ("M plan | 14.40 [12.80, 16.00]", "layers 0 to 0 on slow & old, layers 1 to 1 on fast", "of the planner's bound",
                       "Kendall's tau of predicted and measured 1.00", "plans were made with: Motley's plan reaches 0.844 of the planner's bound",
@@ -156,6 +169,55 @@ class Ratios(unittest.TestCase):
         self.assertEqual(len(bars), len(rows))
         widths = [float(bar.get("width")) for bar in bars]
         self.assertEqual(widths, sorted(widths, reverse=True))
+
+
+class Retelling(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.config = SimpleNamespace(name="two", hosts=HOSTS)
+        setting = Setting(SimpleNamespace(config=lambda: self.config), "m.toml", 16, 4, 0.1, 1, 6, self.folder,
+                          self.folder / "profile.json", [])
+        self.enterContext(mock.patch.object(bench, "settle", lambda *_: setting))
+        self.enterContext(mock.patch.object(bench, "motley", lambda command, *_: json.dumps(
+            {"expected_s": 1.1} if command == "simulate" else {"certificate": {"lower_bound_s": 0.9}})))
+        self.arguments = SimpleNamespace(planner="tailored", plan_arguments="")
+        self.setting = setting
+
+    def leave(self, profiles):
+        rows = [row("M plan", "plan", "motley", 8, [1.0, 5.0], predicted=1.0), row("P", "uniform", "peer", 8, [2.0, 7.0])]
+        rows[0].bound = 0.9
+        for each in rows:
+            for repeat, run in enumerate(each.runs):
+                run["repeat"] = repeat
+        bench.keep(self.setting, rows, result_of(rows, self.setting))
+        (self.folder / "profiles").mkdir()
+        for i in range(profiles):
+            (self.folder / "profiles" / f"profile-{i}.json").write_text(json.dumps({"cluster": {"note": str(i)}, "x": float(i)}))
+
+    def test_a_bench_that_broke_off_is_told_as_far_as_its_profiles_go(self):
+        self.leave(bench.PROFILES + 1)  # the first repeat has one before and one after it
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(bench.retell(self.arguments, self.config), 0)
+        told = json.loads((self.folder / "bench.json").read_text())
+        self.assertEqual(told["repeats"], 1)
+        (mine,) = [each for each in told["rows"] if each["kind"] == "motley"]
+        self.assertEqual(mine["steps_s"], [[1.0]])
+        self.assertAlmostEqual(mine["prediction_error_beside"], 0.1)
+        self.assertAlmostEqual(mine["share_of_bound_again"], 0.9)
+        self.assertIn("M plan | 16.00 [16.00, 16.00]", (self.folder / "bench.md").read_text())
+        self.assertIn("M plan", (self.folder / "bench.svg").read_text())
+        self.assertEqual(json.loads((self.folder / "profile-beside.json").read_text())["x"], bench.PROFILES - 0.5)
+
+    def test_what_is_not_there_or_of_another_bench_is_named(self):
+        with self.assertRaisesRegex(Wrong, "bench.json is not there"):
+            bench.retell(self.arguments, self.config)
+        self.leave(bench.PROFILES + 2)
+        for batch, name in ((32, "two"), (16, "three")):
+            other = dataclasses.replace(self.setting, batch=batch)
+            with mock.patch.object(bench, "settle", lambda *_, other=other: other), self.assertRaisesRegex(
+                    Wrong, f"bed two with batches of 16 .* expected {name} and {batch}"):
+                bench.retell(self.arguments, SimpleNamespace(name=name))
 
 
 class Plans(unittest.TestCase):

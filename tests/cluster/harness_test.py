@@ -209,6 +209,11 @@ class Retelling(unittest.TestCase):
         self.assertIn("M plan", (self.folder / "bench.svg").read_text())
         self.assertEqual(json.loads((self.folder / "profile-beside.json").read_text())["x"], bench.PROFILES - 0.5)
 
+    def test_a_bench_without_a_profile_after_its_first_repeat_is_refused(self):
+        self.leave(bench.PROFILES)
+        with self.assertRaisesRegex(Wrong, "found 3 profiles in .*profiles, expected 3 and one after each repeat"):
+            bench.retell(self.arguments, self.config)
+
     def test_what_is_not_there_or_of_another_bench_is_named(self):
         with self.assertRaisesRegex(Wrong, "bench.json is not there"):
             bench.retell(self.arguments, self.config)

@@ -250,7 +250,7 @@ def finish(setting, arguments, rows, profiles, result):
 
 
 def retell(arguments, config):
-    """finish() with what an earlier run left; the exit code. Its last repeat may lack the profile after it."""
+    """finish() with what an earlier run left; the exit code. A repeat without a profile after it does not count."""
     setting = settle(arguments, types.SimpleNamespace(config=lambda: config))
     folder = setting.folder
     for needed in ("bench.json", "rows.json"):
@@ -264,6 +264,9 @@ def retell(arguments, config):
     profiles = [json.loads(file.read_text()) for file in files]
     rows = [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
     result["repeats"] = min(result["repeats"], len(profiles) - PROFILES)
+    if result["repeats"] < 1:
+        raise Wrong(f"--retell: found {len(profiles)} profiles in {folder / 'profiles'}, expected {PROFILES} and one after "
+                    "each repeat")
     for row in rows:
         row.runs = [run for run in row.runs if run["repeat"] < result["repeats"]]
     return finish(setting, arguments, rows, profiles, result)

@@ -209,17 +209,18 @@ TEST(NcclEdges, EveryTransferIsBehindTheComputingAndNoStreamWaitsForTheHost) {
   play("");
   run_ranks(2, with_deadline(20), [&](Communicator& communicator) {
     Rank rank(communicator, ring(2, "nccl"));
-    std::vector<CudaMemory> data;
+    std::vector<CudaMemory> data, answer;
     data.push_back(rank.memory(64));
+    answer.push_back(rank.memory(64));
     std::vector<Work> works;
     for (int i = 0; i < 4; ++i) {
       if (communicator.rank() == 0) {
         rank.send(1, data, works);
-        rank.receive(1, data, works);
+        rank.receive(1, answer, works);
       } else {
         rank.receive(0, data, works);
         works.back().wait();
-        rank.send(0, data, works);
+        rank.send(0, answer, works);
       }
     }
     for (Work& work : works) work.wait();

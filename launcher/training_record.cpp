@@ -142,13 +142,10 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const s
                                 {"transfer_s", of_rank(&RankTimes::transfer)},
                                 {"peak_memory_bytes", peaks[rank]}});
   }
-  std::vector<nlohmann::json> sends;
+  summary["sends"] = nlohmann::json::array();
   for (const std::string& of_rank : links) {
-    for (nlohmann::json& line : nlohmann::json::parse(of_rank)) sends.push_back(std::move(line));
+    for (nlohmann::json line : nlohmann::json::parse(of_rank)) summary["sends"].push_back(std::move(line));
   }
-  const auto ends = [](const nlohmann::json& line) { return std::pair<int, int>(line["from"], line["to"]); };
-  std::stable_sort(sends.begin(), sends.end(), [&](const auto& a, const auto& b) { return ends(a) < ends(b); });
-  summary["sends"] = std::move(sends);
   if (facts_.plan.prediction) {
     summary["predicted_iteration_s"] = facts_.plan.prediction->expected.value;
     for (std::size_t s = 0; s < facts_.plan.stages.size(); ++s) {

@@ -15,6 +15,16 @@ std::span<std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
 }
 
+/// Of a message in several parts.
+template <typename Byte>
+Bytes total_of(const std::vector<std::span<Byte>>& parts) {
+  Bytes total;
+  for (const std::span<Byte> part : parts) {
+    total += Bytes{static_cast<std::int64_t>(part.size())};
+  }
+  return total;
+}
+
 bool done(const std::vector<Work>& works) {
   return std::all_of(works.begin(), works.end(), [](const Work& work) { return work.done(); });
 }
@@ -83,8 +93,8 @@ void Transfers::send(const Handover& what, const Crossing& crossing, const std::
   out_.clear();
   for (const at::Tensor& tensor : message.tensors) {
     out_.emplace_back(bytes_of(tensor));
-    message.bytes += Bytes{static_cast<std::int64_t>(tensor.nbytes())};
   }
+  message.bytes = total_of(out_);
   compute_.fabric().to(crossing.peer).send(out_, label, message.works);
 }
 
@@ -122,9 +132,7 @@ void Transfers::receive(const Handover& what, const Crossing& crossing, const Bo
   }
   const std::size_t before = here.works.size();
   compute_.fabric().from(crossing.peer).receive(in_, label, here.works);
-  Bytes bytes;
-  for (const std::span<std::byte> part : in_) bytes += Bytes{static_cast<std::int64_t>(part.size())};
-  here.incoming.push_back({&send, crossing.peer, bytes, here.works.size() - before});
+  here.incoming.push_back({&send, crossing.peer, total_of(in_), here.works.size() - before});
 }
 
 TensorList Transfers::take(const Handover& what, const std::string& consumer) {
@@ -165,7 +173,6 @@ Transfers::Message& Transfers::add_message(const std::string& send, int from, in
   message.send = &send;
   message.from = from;
   message.to = to;
-  message.bytes = {};
   return message;
 }
 

@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import types
@@ -283,8 +282,8 @@ def run(arguments, state):
     setting = settle(arguments, state)
     keep_off_the_fast_hosts_core(setting.hosts())
     setting.folder.mkdir(parents=True, exist_ok=True)
-    for earlier in ("profiles", "runs"):
-        shutil.rmtree(setting.folder / earlier, ignore_errors=True)
+    for earlier in (setting.folder / "profiles").glob("profile-*"):
+        earlier.unlink()
     counts = [count for count in arguments.micro_batches if setting.batch % count == 0]
     result = {"machine": machine(), "bed": measure(state, tell=lambda phase: tell(f"bed: {phase}")), "batch": setting.batch,
               "steps": setting.steps, "repeats": arguments.repeats, "command": " ".join(sys.argv)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def run_peer(setting, plan, runs, name, timeout_s=1800):
 def run_motley(setting, plan, name, trace=False, timeout_s=1800):
     """One start of `motley train`; with one stage only, one process on the stage's host."""
     folder = setting.folder / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier bench: its profile would pass for this one's
+    folder.mkdir(parents=True)
     hosts = [host.name for host in setting.hosts()]
     types = device_types(setting.hosts())
     if len(plan["stages"]) == 1:

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "motley/partitioner/completions.h"
 #include "motley/partitioner/space.h"
 #include "motley/partitioner/stage_tables.h"
 
@@ -16,7 +17,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kAlike = 1.0 - 1e-12;  // bounds add up in another order than the simulator's clock
 
-/// The passes of a stage in seconds: I is what the stage before waits for, work what its device is busy with.
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// The passes of a stage in seconds, what its messages cost its device among them: I is what the stage before waits
+/// for, work what its device is busy with.
 struct Passes {
   double forward = 0.0;
   double gradient = 0.0;  // min(I, B)
@@ -24,14 +28,35 @@ struct Passes {
   double update = 0.0;
 };
 
+/// The messages between a stage and the one before; none before the first.
+struct Messages {
+  double forward = 0.0;
+  double backward = 0.0;
+};
+
+/// What a stage takes from when its first micro-batch was sent to it: to its last gradient, and to its last pass.
+struct Duration {
+  double to_gradient = 0.0;
+  double to_end = 0.0;
+};
+
+/// What stages still to come cost at least, from when the last stage chosen has done its first forward.
+struct Rest {
+  double trip = kInfinity;         // of the first micro-batch through all of them and back; infinite: none can follow
+  double to_gradient = kInfinity;  // until the last stage chosen has the last gradient
+  double to_end = kInfinity;       // until the last of them has ended
+};
+
 /// The stages chosen so far, the last of them before layer `end`.
 struct Node {
   int end = 0;
-  int last = -1;        // class
-  double up = 0.0;      // when the next stage could be sent its first micro-batch
-  double down = 0.0;    // from the last gradient of the last stage chosen to the end
-  double bound = 0.0;   // of the stages chosen
-  double update = 0.0;  // the longest
+  int last = -1;         // class
+  double up = 0.0;       // when the next stage could be sent its first micro-batch
+  double down = 0.0;     // from the last gradient of the last stage chosen to the end
+  double bound = 0.0;    // of the stages chosen
+  double update = 0.0;   // the longest
+  std::size_t code = 0;  // of the devices used
+  Rest rest;             // nothing where that is not known
 };
 
 class Search {
@@ -51,9 +76,17 @@ class Search {
         layers_(fused_.layers()),
         most_(most_stages(profile, options)),
         fewest_(std::max(2, fewest_stages(profile, options))) {
-    for (const std::vector<int>& members : classes_) left_.push_back(static_cast<int>(members.size()));
     const double norm_s = options.clip ? profile.cluster.norm_exchange.value : 0.0;
     after_ = norm_s;
+    double work = static_cast<double>(layers_) * layers_ * static_cast<double>(classes_.size() * classes_.size());
+    for (const std::vector<int>& members : classes_) {
+      left_.push_back(static_cast<int>(members.size()));
+      stride_.push_back(codes_);
+      work *= static_cast<double>(members.size() + 1);
+      if (work <= Completions::kMostWork) codes_ *= members.size() + 1;
+    }
+    list_stages();
+    if (work <= Completions::kMostWork) list_rests();
   }
 
   void run(Clock::time_point start) {
@@ -73,11 +106,110 @@ class Search {
     return options.global_batch / size;
   }
 
+  void list_stages() {
+    const auto width = static_cast<std::size_t>(layers_) + 1;
+    stages_.resize(classes_.size() * width * width);
+    for (int c = 0; c < static_cast<int>(classes_.size()); ++c) {
+      for (int first = 0; first < layers_; ++first) {
+        for (int end = first + 1; end <= layers_; ++end)
+          stages_[stage_index(c, first, end)] = with_messages(c, first, end);
+      }
+    }
+  }
+
+  [[nodiscard]] std::size_t stage_index(int c, int first, int end) const {
+    const auto width = static_cast<std::size_t>(layers_) + 1;
+    return (static_cast<std::size_t>(c) * width + static_cast<std::size_t>(first)) * width +
+           static_cast<std::size_t>(end);
+  }
+  [[nodiscard]] const Passes& stage(int c, int first, int end) const { return stages_[stage_index(c, first, end)]; }
+
+  /// Without messages.
   [[nodiscard]] Passes passes(int c, int first, int end) const {
     const double input = apart_.backward(c, 0, first, end);
     const double whole = fused_.backward(c, 0, first, end);
     return {fused_.forward(c, 0, first, end), std::min(input, whole),
             std::min(input + apart_.weight(c, 0, first, end), whole), fused_.update(c, first, end)};
+  }
+
+  [[nodiscard]] Passes with_messages(int c, int first, int end) const {
+    Passes of = passes(c, first, end);
+    double backward = 0.0;
+    if (first > 0) {
+      of.forward += fused_.decode(Pass::Forward, c, first, size_, 0);
+      backward += fused_.encode(Pass::Backward, c, first, size_, 0);
+    }
+    if (end < layers_) {
+      of.forward += fused_.encode(Pass::Forward, c, end, size_, 0);
+      backward += fused_.decode(Pass::Backward, c, end, size_, 0);
+    }
+    of.gradient += backward;
+    of.backward += backward;
+    return of;
+  }
+
+  /// Between a stage of class `before` and one of class c that starts with layer `cut`.
+  [[nodiscard]] Messages messages(int before, int c, int cut) const {
+    if (before < 0) return {};
+    return {fused_.transfer(Pass::Forward, before, c, cut, size_, 0),
+            fused_.transfer(Pass::Backward, c, before, cut, size_, 0)};
+  }
+
+  /// `trip`: of a micro-batch through all stages behind it and back.
+  [[nodiscard]] Duration duration(const Passes& of, const Messages& from_before, double trip) const {
+    const double m = micro_batches_;
+    const double forwards = std::max(m * of.forward, of.forward + trip);
+    const double channel = std::max(from_before.forward, from_before.backward);
+    return {std::max(forwards + m * of.gradient, of.forward + trip + of.gradient + (m - 1.0) * channel),
+            forwards + m * of.backward + (options_.clip ? 0.0 : of.update)};
+  }
+
+  /// Where the stages that can follow one of class `last`, with devices used as `code` says, are.
+  [[nodiscard]] std::size_t rest_index(std::size_t code, std::size_t last, int first) const {
+    return (code * classes_.size() + last) * (static_cast<std::size_t>(layers_) + 1) + static_cast<std::size_t>(first);
+  }
+
+  /// Every rest from those that use the most devices down: a dynamic programme.
+  void list_rests() {
+    rests_.resize(codes_ * classes_.size() * (static_cast<std::size_t>(layers_) + 1));
+    std::vector<int> used(classes_.size(), 0);
+    for (std::size_t code = codes_; code-- > 1;) {
+      int devices = 0;
+      for (std::size_t c = 0; c < used.size(); ++c) {
+        used[c] = static_cast<int>(code / stride_[c] % (classes_[c].size() + 1));
+        devices += used[c];
+      }
+      for (std::size_t last = 0; last < used.size(); ++last) {
+        if (used[last] == 0) continue;
+        if (devices >= fewest_) rests_[rest_index(code, last, layers_)] = {0.0, 0.0, 0.0};
+        if (devices >= most_) continue;
+        for (int first = 1; first < layers_; ++first) {
+          rests_[rest_index(code, last, first)] = least_rest(code, used, static_cast<int>(last), first);
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] Rest least_rest(std::size_t code, const std::vector<int>& used, int last, int first) const {
+    const int stages = std::accumulate(used.begin(), used.end(), 0);
+    Rest least;
+    for (std::size_t c = 0; c < used.size(); ++c) {
+      if (used[c] == static_cast<int>(classes_[c].size())) continue;
+      if (!options_.any_order && static_cast<int>(c) != stages) continue;
+      const Messages between = messages(last, static_cast<int>(c), first);
+      const double both = between.forward + between.backward;
+      for (int end = first + 1; end <= layers_; ++end) {
+        const Rest& behind = rests_[rest_index(code + stride_[c], c, end)];
+        if (behind.trip == kInfinity) continue;
+        const Passes& of = stage(static_cast<int>(c), first, end);
+        const Duration own = duration(of, between, behind.trip);
+        least.trip = std::min(least.trip, both + of.forward + of.gradient + behind.trip);
+        least.to_gradient = std::min(least.to_gradient,
+                                     both + std::max(own.to_gradient, of.forward + of.gradient + behind.to_gradient));
+        least.to_end = std::min(least.to_end, between.forward + std::max(own.to_end, of.forward + behind.to_end));
+      }
+    }
+    return least;
   }
 
   /// Least seconds for a micro-batch's passes of layers [first, L) on what is left, shared at will: forwards and
@@ -120,26 +252,20 @@ class Search {
 
   /// The node with one stage more: layers [node.end, end) on class c.
   [[nodiscard]] Node extended(const Node& node, int c, int end) const {
-    const Passes of = passes(c, node.end, end);
-    const double m = micro_batches_;
+    const Passes& of = stage(c, node.end, end);
+    const Messages between = messages(node.last, c, node.end);
+    const double start = node.up + between.forward;
+    // Of the first stage: its last weight gradient.
+    const double down = node.last < 0 ? of.backward - of.gradient : node.down + between.backward;
     Node next;
+    next.code = node.code + stride_[static_cast<std::size_t>(c)];
     next.end = end;
     next.last = c;
     next.update = std::max(node.update, of.update);
-    double start = 0.0;
-    double down = of.backward - of.gradient;  // of the first stage: its last weight gradient
-    double messages = 0.0;
-    if (node.last >= 0) {
-      const double f = fused_.transfer(Pass::Forward, node.last, c, node.end, size_, 0);
-      const double b = fused_.transfer(Pass::Backward, c, node.last, node.end, size_, 0);
-      start = node.up + f;
-      down = node.down + b;
-      messages = std::max(f, b);
-    }
-    const double own_update = options_.clip ? 0.0 : of.update;
-    next.bound = std::max({node.bound, start + m * (of.forward + of.gradient) + down,
-                           start + m * (of.forward + of.backward) + own_update,
-                           start + of.forward + of.gradient + (m - 1.0) * messages + down});
+    next.rest = rests_.empty() || end == layers_ ? Rest{0.0, 0.0, 0.0}
+                                                 : rests_[rest_index(next.code, static_cast<std::size_t>(c), end)];
+    const Duration own = duration(of, between, next.rest.trip);
+    next.bound = std::max({node.bound, start + own.to_gradient + down, start + own.to_end});
     next.up = start + of.forward;
     next.down = down + of.gradient;
     return next;
@@ -147,9 +273,13 @@ class Search {
 
   /// At least this for whatever is put on the layers and devices left.
   [[nodiscard]] double completed(const Node& node) {
-    const Remaining& rest = remaining()[static_cast<std::size_t>(node.end)];
-    return std::max(
-        {node.bound, node.up + micro_batches_ * rest.gradient + node.down, node.up + micro_batches_ * rest.work});
+    if (node.end == layers_) return node.bound;
+    Rest rest = node.rest;
+    if (rests_.empty()) {
+      const Remaining& shared = remaining()[static_cast<std::size_t>(node.end)];
+      rest = {0.0, micro_batches_ * shared.gradient, micro_batches_ * shared.work};
+    }
+    return std::max({node.bound, node.up + rest.to_gradient + node.down, node.up + rest.to_end});
   }
 
   /// Of bounds that were not looked at further.
@@ -165,39 +295,90 @@ class Search {
     return !found_.complete;
   }
 
-  void visit(const Node& node) {
+  /// What cannot change what is found: the list is full of better ones, or the ceiling is below.
+  [[nodiscard]] bool is_too_long(double bound) const {
+    const double most =
+        found_.best.size() < asked_for_ ? ceiling_ : std::min(ceiling_, found_.best.back().lower_bound_s);
+    return bound * kAlike >= most;
+  }
+
+  struct Child {
+    double bound;
+    Node node;
+  };
+
+  /// One stage more, those with the least bounds first.
+  std::vector<Child> children(const Node& node) {
     const int stages = static_cast<int>(chosen_.size());
     const bool final_one = stages + 1 == most_;
+    std::vector<Child> found;
     for (std::size_t c = 0; c < left_.size(); ++c) {
       if (left_[c] == 0 || (!options_.any_order && static_cast<int>(c) != stages)) continue;
+      --left_[c];
       for (int end = final_one ? layers_ : node.end + 1; end <= layers_; ++end) {
         if (end == layers_ && stages + 1 < fewest_) continue;
-        const Node next = extended(node, static_cast<int>(c), end);
         ++found_.expansions;
-        --left_[c];
-        const double bound = with_end(end < layers_ ? completed(next) : next.bound, next.update);
-        if (bound * kAlike < ceiling_) {
-          if (out_of_budget()) {
-            leave_open(bound);
-          } else {
-            chosen_.push_back({static_cast<int>(c), end});
-            if (end == layers_) {
-              keep(bound);
-            } else {
-              visit(next);
-            }
-            chosen_.pop_back();
-          }
-        }
-        ++left_[c];
+        const Node next = extended(node, static_cast<int>(c), end);
+        const double bound = with_end(completed(next), next.update);
+        if (!is_too_long(bound)) found.push_back({bound, next});
       }
+      ++left_[c];
+    }
+    std::ranges::stable_sort(found, {}, &Child::bound);
+    return found;
+  }
+
+  void visit(const Node& node) {
+    for (const auto& [bound, next] : children(node)) {
+      if (is_too_long(bound)) break;
+      if (out_of_budget()) {
+        leave_open(bound);
+        break;
+      }
+      chosen_.push_back({next.last, next.end});
+      --left_[static_cast<std::size_t>(next.last)];
+      if (next.end == layers_) {
+        keep();
+      } else {
+        visit(next);
+      }
+      ++left_[static_cast<std::size_t>(next.last)];
+      chosen_.pop_back();
     }
   }
 
-  void keep(double bound) {
+  /// Of the stages chosen, each with the round trip of those that are behind it.
+  [[nodiscard]] double whole_bound() const {
+    std::vector<Passes> of;
+    std::vector<Messages> from_before;
+    double trip = 0.0;
+    for (std::size_t s = 0; s < chosen_.size(); ++s) {
+      const int first = s > 0 ? chosen_[s - 1].end : 0;
+      of.push_back(stage(chosen_[s].of_class, first, chosen_[s].end));
+      from_before.push_back(messages(s > 0 ? chosen_[s - 1].of_class : -1, chosen_[s].of_class, first));
+      trip += from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
+    }
+    double up = 0.0;
+    double down = of[0].backward - of[0].gradient;
+    double bound = 0.0;
+    double update = 0.0;
+    for (std::size_t s = 0; s < chosen_.size(); ++s) {
+      up += from_before[s].forward;
+      down += from_before[s].backward;
+      trip -= from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
+      const Duration own = duration(of[s], from_before[s], std::max(trip, 0.0));
+      bound = std::max({bound, up + own.to_gradient + down, up + own.to_end});
+      up += of[s].forward;
+      down += of[s].gradient;
+      update = std::max(update, of[s].update);
+    }
+    return with_end(bound, update);
+  }
+
+  void keep() {
+    const double bound = whole_bound();
     leave_open(bound);
-    std::vector<FreeOrder>& best = found_.best;
-    if (best.size() == asked_for_ && bound >= best.back().lower_bound_s) return;
+    if (is_too_long(bound)) return;
     FreeOrder order{bound, size_, {0}, {}};
     std::vector<std::size_t> next(classes_.size(), 0);
     for (const Choice& choice : chosen_) {
@@ -205,9 +386,25 @@ class Search {
       const auto c = static_cast<std::size_t>(choice.of_class);
       order.devices.push_back(classes_[c][next[c]++]);
     }
+    std::vector<FreeOrder>& best = found_.best;
+    const auto alike =
+        std::ranges::find_if(best, [&](const FreeOrder& other) { return differ_by_devices(order, other); });
+    if (alike != best.end()) {
+      if (alike->lower_bound_s <= bound) return;
+      best.erase(alike);
+    }
     const auto place = std::ranges::upper_bound(best, bound, {}, &FreeOrder::lower_bound_s);
     best.insert(place, std::move(order));
     if (best.size() > asked_for_) best.pop_back();
+  }
+
+  /// Whether they have the same stages on devices of the same types.
+  [[nodiscard]] bool differ_by_devices(const FreeOrder& a, const FreeOrder& b) const {
+    const std::vector<Device>& devices = profile_.cluster.devices;
+    return a.micro_batch_size == b.micro_batch_size && a.cuts == b.cuts &&
+           std::ranges::equal(
+               a.devices, b.devices, {}, [&](int d) { return devices[static_cast<std::size_t>(d)].type; },
+               [&](int d) { return devices[static_cast<std::size_t>(d)].type; });
   }
 
   struct Choice {
@@ -229,7 +426,11 @@ class Search {
   int fewest_;
   double after_ = 0.0;  // what follows the last pass of all ranks
   Clock::time_point start_;
-  std::vector<int> left_;  // devices of each class
+  std::vector<int> left_;            // devices of each class
+  std::vector<std::size_t> stride_;  // of a class in a code: the digits of a mixed radix
+  std::size_t codes_ = 1;
+  std::vector<Passes> stages_;  // [class][first][end]
+  std::vector<Rest> rests_;     // [code][class][first]; empty: that would take too long
   std::vector<Choice> chosen_;
   std::map<std::vector<int>, std::vector<Remaining>> remaining_;  // by left_
 };

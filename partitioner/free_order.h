@@ -31,18 +31,30 @@ struct FreeOrders {
 ///   up    = sum of F + f of the stages before       its first forward cannot start earlier
 ///   down  = sum of min(I, B) + b of the stages before, min(B, I + W) for the first:
 ///           what follows the last gradient that it computes
-///   iteration >= up + m (F + min(I, B)) + down      all it does before that gradient
-///   iteration >= up + m (F + min(B, I + W))         all its work
-///   iteration >= up + F + min(I, B) + (m - 1) max(f, b) + down
+///   trip  = sum of F + f + min(I, B) + b of the stages behind: no gradient reaches it sooner after its first forward
+///   all   = max(m F, F + trip)                      from its first forward to its last, or until it has a gradient
+///   iteration >= up + all + m min(I, B) + down      all it does before its last gradient
+///   iteration >= up + all + m min(B, I + W)         all its work
+///   iteration >= up + F + trip + min(I, B) + (m - 1) max(f, b) + down
 ///                                                   its channels carry one message at a time
 // clang-format on
 ///
-/// and for layers not yet placed, with devices d left: sum over layers of min_d l_d t_d for t the time of all
-/// micro-batches and any l >= 0 that add up to 1 (linear programming duality: the left side is the best fractional
-/// assignment); l_d is taken as the speed of d on the whole model. To each: norm exchange and the longest update where
-/// the run clips, else the stage's update. What is left out only delays. Memory is not looked at.
+/// where F has what it takes the device to receive and to send activations, I and B likewise of gradients (Codec). To
+/// each: norm exchange and the longest update where the run clips, else the stage's update. What is left out only
+/// delays. Memory is not looked at.
 ///
-/// The bounds are those of StageTables with the engine's time per action. Memory O(asked for + masks of devices * L).
+/// Stages still to come cost at least what a dynamic programme over (devices used by class, class of the stage before,
+/// first layer) finds, the stages with most devices used first: the least trip through them, and the least of the
+/// largest of the lines above, counted from the stage before; for lines with `down` and without apart. O(N C^2 L^2)
+/// time and O(N C L) memory for N codes of devices used and C classes; beyond Completions::kMostWork instead: sum over
+/// layers of min_d l_d t_d with devices d left, for t the time of all micro-batches and any l >= 0 that add up to 1
+/// (linear programming duality: the left side is the best fractional assignment); l_d is the speed of d on the whole
+/// model.
+///
+/// Of pipelines with the same cuts, micro-batches and types of devices stage by stage only one with the least bound is
+/// listed. Those that the list has no place for are not searched.
+///
+/// The bounds are those of StageTables with the engine's time per action. `asked_for` at least 1.
 [[nodiscard]] FreeOrders find_free_orders(const Profile& profile, const SearchOptions& options, double ceiling_s,
                                           std::size_t asked_for);
 

@@ -1,17 +1,22 @@
 #include "motley/partitioner/tailored.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <limits>
+#include <set>
+#include <utility>
 
 #include "instances.h"
 #include "motley/base/error.h"
 #include "motley/partitioner/exact.h"
 #include "motley/partitioner/free_order.h"
 #include "motley/partitioner/price.h"
+#include "motley/partitioner/search.h"
 #include "motley/partitioner/space.h"
+#include "motley/partitioner/synthetic.h"
 #include "motley/schedule/generators.h"
 #include "motley/schedule/lowering.h"
 #include "motley/schedule/tailor.h"
@@ -76,6 +81,12 @@ Instance two_stages(std::uint64_t seed) {
   instance.options.schedules = {"1f1b"};
   instance.options.allow = {};
   instance.options.objective = Objective::Iteration;
+  // A message takes some of its devices' time.
+  for (auto& [type, table] : instance.profile.model.devices) {
+    const Seconds most{0.1 * static_cast<double>(seed % 4) * table.busy.by_size[0][0].forward.value};
+    const TransferCurve curve({{Bytes{0}, 0.5 * most}, {Bytes{6000}, most}});
+    if (most.value > 0.0) table.codecs["float32"] = {curve, curve};
+  }
   return instance;
 }
 
@@ -111,36 +122,54 @@ TEST(Tailored, NoOrderOfPassesBeatsTheBoundAndTheTailorFindsTheBestOrNearlySo) {
 
 /// The bound of free_order.h for one pipeline, by its formulas and whole sums.
 double plain_bound(const Plan& plan, const Profile& profile, bool clip) {
+  struct Stage {
+    double forward, gradient, backward, update;
+    double f = 0.0, b = 0.0;  // between it and the stage before
+  };
   const PipelineCosts costs = costs_of(plan, profile);
   const double overhead = costs.action_overhead.value;
   const auto m = static_cast<double>(plan.micro_batches);
-  double up = 0.0, down = 0.0, bound = 0.0, longest = 0.0;
+  std::vector<Stage> stages;
   for (int s = 0; s < plan.stage_count(); ++s) {
     const StageCosts& cost = costs.stages[static_cast<std::size_t>(s)];
-    const double forward = cost.forward.value + overhead;
-    const double gradient = std::min(cost.backward_input.value, cost.backward.value) + overhead;
-    const double backward =
-        std::min(cost.backward_input.value + cost.backward_weight.value + 2 * overhead, cost.backward.value + overhead);
-    const double update = cost.update.value + overhead;
-    double message = 0.0;
+    const double input = cost.backward_input.value + overhead;
+    const double whole = cost.backward.value + overhead;
+    Stage stage{cost.forward.value + overhead, std::min(input, whole),
+                std::min(input + cost.backward_weight.value + overhead, whole), cost.update.value + overhead};
     if (s > 0) {
-      const int before = plan.stages[static_cast<std::size_t>(s) - 1].replicas[0].device;
+      Stage& before = stages.back();
+      const int sender = plan.stages[static_cast<std::size_t>(s) - 1].replicas[0].device;
       const int here = plan.stages[static_cast<std::size_t>(s)].replicas[0].device;
-      const StageCosts& sender = costs.stages[static_cast<std::size_t>(s) - 1];
-      const double f = costs.transfer(before, here, sender.boundary_forward).value;
-      const double b = costs.transfer(here, before, sender.boundary_backward).value;
-      up += f;
-      down += b;
-      message = std::max(f, b);
-    } else {
-      down = backward - gradient;
+      const StageCosts& boundary = costs.stages[static_cast<std::size_t>(s) - 1];
+      stage.f = costs.transfer(sender, here, boundary.boundary_forward).value;
+      stage.b = costs.transfer(here, sender, boundary.boundary_backward).value;
+      if (costs.codec) {
+        const CodecTimes ahead = costs.codec({s - 1, Pass::Forward}, sender, here, 0);
+        const CodecTimes back = costs.codec({s - 1, Pass::Backward}, here, sender, 0);
+        before.forward += ahead.encode.value;
+        before.gradient += back.decode.value;
+        before.backward += back.decode.value;
+        stage.forward += ahead.decode.value;
+        stage.gradient += back.encode.value;
+        stage.backward += back.encode.value;
+      }
     }
-    bound =
-        std::max({bound, up + m * (forward + gradient) + down, up + m * (forward + backward) + (clip ? 0.0 : update),
-                  up + forward + gradient + (m - 1.0) * message + down});
-    up += forward;
-    down += gradient;
-    longest = std::max(longest, update);
+    stages.push_back(stage);
+  }
+  double trip = 0.0;
+  for (const Stage& stage : stages) trip += stage.f + stage.forward + stage.gradient + stage.b;
+  double up = 0.0, down = stages[0].backward - stages[0].gradient, bound = 0.0, longest = 0.0;
+  for (const Stage& stage : stages) {
+    up += stage.f;
+    down += stage.b;
+    trip -= stage.f + stage.forward + stage.gradient + stage.b;
+    const double forwards = std::max(m * stage.forward, stage.forward + trip);
+    bound = std::max({bound, up + forwards + m * stage.gradient + down,
+                      up + forwards + m * stage.backward + (clip ? 0.0 : stage.update),
+                      up + stage.forward + trip + stage.gradient + (m - 1.0) * std::max(stage.f, stage.b) + down});
+    up += stage.forward;
+    down += stage.gradient;
+    longest = std::max(longest, stage.update);
   }
   return bound + (clip ? costs.norm_exchange.value + longest : 0.0);
 }
@@ -196,6 +225,44 @@ TEST(Tailored, TheBoundIsTheLeastOfAllPipelinesAndCutsAreListedByTheirs) {
     EXPECT_LE(ended.lower_bound_s, least * (1.0 + 1e-9));
   }
   EXPECT_GT(pipelines, 3000);
+}
+
+TEST(Tailored, ListsPipelinesThatDifferByDevicesOfATypeOnce) {
+  Instance instance = two_stages(3);
+  Profile& profile = instance.profile;
+  profile.cluster = {};
+  const std::string type = profile.model.devices.begin()->first;
+  for (int d = 0; d < 3; ++d) {  // alike but for their links
+    profile.cluster.devices.push_back({fmt::format("rank{}", d), fmt::format("host{}", d), type, Bytes{1 << 30}, 0.0});
+    profile.cluster.links.emplace_back();
+    for (int to = 0; to < 3; ++to) {
+      profile.cluster.links.back().push_back(TransferCurve({{Bytes{1000}, Seconds{1e-4 * (1 + d + 3 * to)}}}));
+    }
+  }
+  const FreeOrders orders = find_free_orders(profile, instance.options, kInfinity, 1000);
+  ASSERT_GT(orders.best.size(), 1U);
+  std::set<std::pair<std::int64_t, std::vector<int>>> listed;
+  for (const FreeOrder& order : orders.best) EXPECT_TRUE(listed.insert({order.micro_batch_size, order.cuts}).second);
+  // Of two devices, those that hear and are heard soonest.
+  EXPECT_EQ(orders.best.front().devices, (std::vector<int>{1, 0}));
+}
+
+TEST(Tailored, WithTooManyDevicesForItsTablesTheBoundStillHolds) {
+  const SearchOptions options = synthetic_options();
+  for (const std::uint64_t seed : {1U, 2U}) {
+    SCOPED_TRACE(seed);
+    Profile profile = synthetic_profile({12, 24, 4, 6, seed});
+    for (int d = 0; d < 24; ++d) profile.cluster.devices[static_cast<std::size_t>(d)].memory += Bytes{d};  // none alike
+    SearchOptions little = options;
+    little.max_expansions = 20'000;
+    const FreeOrders orders = find_free_orders(profile, little, kInfinity, 100);
+    EXPECT_FALSE(orders.complete);
+    ASSERT_FALSE(orders.best.empty());
+    const SearchResult found = find_plan("parametric", profile, options);
+    ASSERT_TRUE(std::holds_alternative<Found>(found));
+    EXPECT_LE(orders.lower_bound_s, std::get<Found>(found).plan.prediction->iteration.value);
+    EXPECT_GT(orders.lower_bound_s, 0.3 * std::get<Found>(found).plan.prediction->iteration.value);
+  }
 }
 
 TEST(Tailored, IsNeverSlowerThanExactAndItsOwnBoundHolds) {

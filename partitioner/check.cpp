@@ -10,6 +10,7 @@
 #include "motley/partitioner/baselines.h"
 #include "motley/partitioner/brute_force.h"
 #include "motley/partitioner/check_bound.h"
+#include "motley/partitioner/check_pipelines.h"
 #include "motley/partitioner/price.h"
 #include "motley/partitioner/space.h"
 #include "motley/partitioner/tailored.h"
@@ -160,7 +161,10 @@ class CertificateCheck {
         }
       }
     }
-    if (certificate_.proofs.empty()) return;
+    if (certificate_.proofs.empty()) {
+      show_by_pipelines();
+      return;
+    }
     const std::vector<std::string> problems = check_bound(certificate_, profile_, options_);
     checked_.problems.insert(checked_.problems.end(), problems.begin(), problems.end());
     if (problems.empty() && certificate_.proven_bound > checked_.proven_bound) {
@@ -169,6 +173,14 @@ class CertificateCheck {
                          ? "by the certificate's prices; the rest is the search's word"
                          : "by the certificate's prices";
     }
+  }
+
+  void show_by_pipelines() {
+    const std::optional<Seconds> least = least_pipeline(profile_, options_, certificate_.asked.any_passes);
+    if (!least || *least < checked_.proven_bound) return;
+    checked_.proven_bound = *least;
+    checked_.how = "by a dynamic programme over the devices used";
+    if (is_below_bound(least->value)) checked_.how += "; the rest is the search's word";
   }
 
   const Certificate& certificate_;

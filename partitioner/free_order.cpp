@@ -6,9 +6,8 @@
 #include <map>
 #include <numeric>
 
-#include "motley/partitioner/completions.h"
+#include "motley/partitioner/free_stages.h"
 #include "motley/partitioner/space.h"
-#include "motley/partitioner/stage_tables.h"
 
 namespace motley {
 namespace {
@@ -16,36 +15,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kAlike = 1.0 - 1e-12;  // bounds add up in another order than the simulator's clock
-
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-/// The passes of a stage in seconds, what its messages cost its device among them: I is what the stage before waits
-/// for, work what its device is busy with.
-struct Passes {
-  double forward = 0.0;
-  double gradient = 0.0;  // min(I, B)
-  double backward = 0.0;  // min(I + W, B)
-  double update = 0.0;
-};
-
-/// The messages between a stage and the one before; none before the first.
-struct Messages {
-  double forward = 0.0;
-  double backward = 0.0;
-};
-
-/// What a stage takes from when its first micro-batch was sent to it: to its last gradient, and to its last pass.
-struct Duration {
-  double to_gradient = 0.0;
-  double to_end = 0.0;
-};
-
-/// What stages still to come cost at least, from when the last stage chosen has done its first forward.
-struct Rest {
-  double trip = kInfinity;         // of the first micro-batch through all of them and back; infinite: none can follow
-  double to_gradient = kInfinity;  // until the last stage chosen has the last gradient
-  double to_end = kInfinity;       // until the last of them has ended
-};
 
 /// The stages chosen so far, the last of them before layer `end`.
 struct Node {
@@ -56,7 +26,7 @@ struct Node {
   double bound = 0.0;    // of the stages chosen
   double update = 0.0;   // the longest
   std::size_t code = 0;  // of the devices used
-  Rest rest;             // nothing where that is not known
+  FreeRest rest;         // nothing where that is not known
 };
 
 class Search {
@@ -69,24 +39,13 @@ class Search {
         found_(found),
         ceiling_(ceiling_s),
         size_(size),
-        micro_batches_(static_cast<double>(micro_batches_of(options, size))),
-        classes_(classes_of(profile, options)),
-        fused_(profile, classes_, {.size = size, .shares = {size}, .apart = false}),
-        apart_(profile, classes_, {.size = size, .shares = {size}, .apart = true}),
-        layers_(fused_.layers()),
+        stages_(profile, options, size),
+        rests_(stages_, profile, options),
+        layers_(stages_.layers()),
         most_(most_stages(profile, options)),
-        fewest_(std::max(2, fewest_stages(profile, options))) {
-    const double norm_s = options.clip ? profile.cluster.norm_exchange.value : 0.0;
-    after_ = norm_s;
-    double work = static_cast<double>(layers_) * layers_ * static_cast<double>(classes_.size() * classes_.size());
-    for (const std::vector<int>& members : classes_) {
-      left_.push_back(static_cast<int>(members.size()));
-      stride_.push_back(codes_);
-      work *= static_cast<double>(members.size() + 1);
-      if (work <= Completions::kMostWork) codes_ *= members.size() + 1;
-    }
-    list_stages();
-    if (work <= Completions::kMostWork) list_rests();
+        fewest_(std::max(2, fewest_stages(profile, options))),
+        after_(options.clip ? profile.cluster.norm_exchange.value : 0.0) {
+    for (const std::vector<int>& members : stages_.classes()) left_.push_back(static_cast<int>(members.size()));
   }
 
   void run(Clock::time_point start) {
@@ -95,123 +54,6 @@ class Search {
   }
 
  private:
-  static std::vector<std::vector<int>> classes_of(const Profile& profile, const SearchOptions& options) {
-    if (options.any_order) return interchangeable_devices(profile.cluster);
-    std::vector<std::vector<int>> each;
-    for (int device = 0; device < profile.cluster.size(); ++device) each.push_back({device});
-    return each;
-  }
-
-  static std::int64_t micro_batches_of(const SearchOptions& options, std::int64_t size) {
-    return options.global_batch / size;
-  }
-
-  void list_stages() {
-    const auto width = static_cast<std::size_t>(layers_) + 1;
-    stages_.resize(classes_.size() * width * width);
-    for (int c = 0; c < static_cast<int>(classes_.size()); ++c) {
-      for (int first = 0; first < layers_; ++first) {
-        for (int end = first + 1; end <= layers_; ++end)
-          stages_[stage_index(c, first, end)] = with_messages(c, first, end);
-      }
-    }
-  }
-
-  [[nodiscard]] std::size_t stage_index(int c, int first, int end) const {
-    const auto width = static_cast<std::size_t>(layers_) + 1;
-    return (static_cast<std::size_t>(c) * width + static_cast<std::size_t>(first)) * width +
-           static_cast<std::size_t>(end);
-  }
-  [[nodiscard]] const Passes& stage(int c, int first, int end) const { return stages_[stage_index(c, first, end)]; }
-
-  /// Without messages.
-  [[nodiscard]] Passes passes(int c, int first, int end) const {
-    const double input = apart_.backward(c, 0, first, end);
-    const double whole = fused_.backward(c, 0, first, end);
-    return {fused_.forward(c, 0, first, end), std::min(input, whole),
-            std::min(input + apart_.weight(c, 0, first, end), whole), fused_.update(c, first, end)};
-  }
-
-  [[nodiscard]] Passes with_messages(int c, int first, int end) const {
-    Passes of = passes(c, first, end);
-    double backward = 0.0;
-    if (first > 0) {
-      of.forward += fused_.decode(Pass::Forward, c, first, size_, 0);
-      backward += fused_.encode(Pass::Backward, c, first, size_, 0);
-    }
-    if (end < layers_) {
-      of.forward += fused_.encode(Pass::Forward, c, end, size_, 0);
-      backward += fused_.decode(Pass::Backward, c, end, size_, 0);
-    }
-    of.gradient += backward;
-    of.backward += backward;
-    return of;
-  }
-
-  /// Between a stage of class `before` and one of class c that starts with layer `cut`.
-  [[nodiscard]] Messages messages(int before, int c, int cut) const {
-    if (before < 0) return {};
-    return {fused_.transfer(Pass::Forward, before, c, cut, size_, 0),
-            fused_.transfer(Pass::Backward, c, before, cut, size_, 0)};
-  }
-
-  /// `trip`: of a micro-batch through all stages behind it and back.
-  [[nodiscard]] Duration duration(const Passes& of, const Messages& from_before, double trip) const {
-    const double m = micro_batches_;
-    const double forwards = std::max(m * of.forward, of.forward + trip);
-    const double channel = std::max(from_before.forward, from_before.backward);
-    return {std::max(forwards + m * of.gradient, of.forward + trip + of.gradient + (m - 1.0) * channel),
-            forwards + m * of.backward + (options_.clip ? 0.0 : of.update)};
-  }
-
-  /// Where the stages that can follow one of class `last`, with devices used as `code` says, are.
-  [[nodiscard]] std::size_t rest_index(std::size_t code, std::size_t last, int first) const {
-    return (code * classes_.size() + last) * (static_cast<std::size_t>(layers_) + 1) + static_cast<std::size_t>(first);
-  }
-
-  /// Every rest from those that use the most devices down: a dynamic programme.
-  void list_rests() {
-    rests_.resize(codes_ * classes_.size() * (static_cast<std::size_t>(layers_) + 1));
-    std::vector<int> used(classes_.size(), 0);
-    for (std::size_t code = codes_; code-- > 1;) {
-      int devices = 0;
-      for (std::size_t c = 0; c < used.size(); ++c) {
-        used[c] = static_cast<int>(code / stride_[c] % (classes_[c].size() + 1));
-        devices += used[c];
-      }
-      for (std::size_t last = 0; last < used.size(); ++last) {
-        if (used[last] == 0) continue;
-        if (devices >= fewest_) rests_[rest_index(code, last, layers_)] = {0.0, 0.0, 0.0};
-        if (devices >= most_) continue;
-        for (int first = 1; first < layers_; ++first) {
-          rests_[rest_index(code, last, first)] = least_rest(code, used, static_cast<int>(last), first);
-        }
-      }
-    }
-  }
-
-  [[nodiscard]] Rest least_rest(std::size_t code, const std::vector<int>& used, int last, int first) const {
-    const int stages = std::accumulate(used.begin(), used.end(), 0);
-    Rest least;
-    for (std::size_t c = 0; c < used.size(); ++c) {
-      if (used[c] == static_cast<int>(classes_[c].size())) continue;
-      if (!options_.any_order && static_cast<int>(c) != stages) continue;
-      const Messages between = messages(last, static_cast<int>(c), first);
-      const double both = between.forward + between.backward;
-      for (int end = first + 1; end <= layers_; ++end) {
-        const Rest& behind = rests_[rest_index(code + stride_[c], c, end)];
-        if (behind.trip == kInfinity) continue;
-        const Passes& of = stage(static_cast<int>(c), first, end);
-        const Duration own = duration(of, between, behind.trip);
-        least.trip = std::min(least.trip, both + of.forward + of.gradient + behind.trip);
-        least.to_gradient = std::min(least.to_gradient,
-                                     both + std::max(own.to_gradient, of.forward + of.gradient + behind.to_gradient));
-        least.to_end = std::min(least.to_end, between.forward + std::max(own.to_end, of.forward + behind.to_end));
-      }
-    }
-    return least;
-  }
-
   /// Least seconds for a micro-batch's passes of layers [first, L) on what is left, shared at will: forwards and
   /// gradients alone, and all work.
   struct Remaining {
@@ -225,17 +67,17 @@ class Search {
     double speeds = 0.0;
     std::vector<double> speed(left_.size(), 0.0);
     for (std::size_t c = 0; c < left_.size(); ++c) {
-      const Passes whole = passes(static_cast<int>(c), 0, layers_);
+      const FreePasses whole = stages_.passes(static_cast<int>(c), 0, layers_);
       speed[c] = left_[c] > 0 ? 1.0 / (whole.forward + whole.backward) : 0.0;
       speeds += left_[c] * speed[c];
     }
     sums.assign(static_cast<std::size_t>(layers_) + 1, {});
     for (int layer = layers_; speeds > 0.0 && layer-- > 0;) {
-      Remaining least{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+      Remaining least{kInfinity, kInfinity};
       for (std::size_t c = 0; c < left_.size(); ++c) {
         if (left_[c] == 0) continue;
-        const Passes one = passes(static_cast<int>(c), layer, layer + 1);
-        const double twice = 2.0 * fused_.overhead();  // per pass of a stage, not of a layer
+        const FreePasses one = stages_.passes(static_cast<int>(c), layer, layer + 1);
+        const double twice = 2.0 * stages_.overhead();  // per pass of a stage, not of a layer
         const double weight = speed[c] / speeds;
         least.gradient = std::min(least.gradient, weight * std::max(0.0, one.forward + one.gradient - twice));
         least.work = std::min(least.work, weight * std::max(0.0, one.forward + one.backward - twice));
@@ -252,19 +94,18 @@ class Search {
 
   /// The node with one stage more: layers [node.end, end) on class c.
   [[nodiscard]] Node extended(const Node& node, int c, int end) const {
-    const Passes& of = stage(c, node.end, end);
-    const Messages between = messages(node.last, c, node.end);
+    const FreePasses& of = stages_.stage(c, node.end, end);
+    const FreeMessages between = stages_.messages(node.last, c, node.end);
     const double start = node.up + between.forward;
     // Of the first stage: its last weight gradient.
     const double down = node.last < 0 ? of.backward - of.gradient : node.down + between.backward;
     Node next;
-    next.code = node.code + stride_[static_cast<std::size_t>(c)];
+    next.code = node.code + rests_.step(c);
     next.end = end;
     next.last = c;
     next.update = std::max(node.update, of.update);
-    next.rest = rests_.empty() || end == layers_ ? Rest{0.0, 0.0, 0.0}
-                                                 : rests_[rest_index(next.code, static_cast<std::size_t>(c), end)];
-    const Duration own = duration(of, between, next.rest.trip);
+    if (rests_.known() && end < layers_) next.rest = rests_.behind(next.code, c, end);
+    const FreeDuration own = stages_.duration(of, between, next.rest.trip);
     next.bound = std::max({node.bound, start + own.to_gradient + down, start + own.to_end});
     next.up = start + of.forward;
     next.down = down + of.gradient;
@@ -274,10 +115,10 @@ class Search {
   /// At least this for whatever is put on the layers and devices left.
   [[nodiscard]] double completed(const Node& node) {
     if (node.end == layers_) return node.bound;
-    Rest rest = node.rest;
-    if (rests_.empty()) {
+    FreeRest rest = node.rest;
+    if (!rests_.known()) {
       const Remaining& shared = remaining()[static_cast<std::size_t>(node.end)];
-      rest = {0.0, micro_batches_ * shared.gradient, micro_batches_ * shared.work};
+      rest = {0.0, stages_.micro_batches() * shared.gradient, stages_.micro_batches() * shared.work};
     }
     return std::max({node.bound, node.up + rest.to_gradient + node.down, node.up + rest.to_end});
   }
@@ -349,13 +190,13 @@ class Search {
 
   /// Of the stages chosen, each with the round trip of those that are behind it.
   [[nodiscard]] double whole_bound() const {
-    std::vector<Passes> of;
-    std::vector<Messages> from_before;
+    std::vector<FreePasses> of;
+    std::vector<FreeMessages> from_before;
     double trip = 0.0;
     for (std::size_t s = 0; s < chosen_.size(); ++s) {
       const int first = s > 0 ? chosen_[s - 1].end : 0;
-      of.push_back(stage(chosen_[s].of_class, first, chosen_[s].end));
-      from_before.push_back(messages(s > 0 ? chosen_[s - 1].of_class : -1, chosen_[s].of_class, first));
+      of.push_back(stages_.stage(chosen_[s].of_class, first, chosen_[s].end));
+      from_before.push_back(stages_.messages(s > 0 ? chosen_[s - 1].of_class : -1, chosen_[s].of_class, first));
       trip += from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
     }
     double up = 0.0;
@@ -366,7 +207,7 @@ class Search {
       up += from_before[s].forward;
       down += from_before[s].backward;
       trip -= from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
-      const Duration own = duration(of[s], from_before[s], std::max(trip, 0.0));
+      const FreeDuration own = stages_.duration(of[s], from_before[s], std::max(trip, 0.0));
       bound = std::max({bound, up + own.to_gradient + down, up + own.to_end});
       up += of[s].forward;
       down += of[s].gradient;
@@ -380,11 +221,11 @@ class Search {
     leave_open(bound);
     if (is_too_long(bound)) return;
     FreeOrder order{bound, size_, {0}, {}};
-    std::vector<std::size_t> next(classes_.size(), 0);
+    std::vector<std::size_t> next(stages_.classes().size(), 0);
     for (const Choice& choice : chosen_) {
       order.cuts.push_back(choice.end);
       const auto c = static_cast<std::size_t>(choice.of_class);
-      order.devices.push_back(classes_[c][next[c]++]);
+      order.devices.push_back(stages_.classes()[c][next[c]++]);
     }
     std::vector<FreeOrder>& best = found_.best;
     const auto alike =
@@ -418,19 +259,14 @@ class Search {
   FreeOrders& found_;
   double ceiling_;
   std::int64_t size_;
-  double micro_batches_;
-  std::vector<std::vector<int>> classes_;
-  StageTables fused_, apart_;
+  FreeStages stages_;
+  FreeRests rests_;
   int layers_;
   int most_;
   int fewest_;
   double after_ = 0.0;  // what follows the last pass of all ranks
   Clock::time_point start_;
-  std::vector<int> left_;            // devices of each class
-  std::vector<std::size_t> stride_;  // of a class in a code: the digits of a mixed radix
-  std::size_t codes_ = 1;
-  std::vector<Passes> stages_;  // [class][first][end]
-  std::vector<Rest> rests_;     // [code][class][first]; empty: that would take too long
+  std::vector<int> left_;  // devices of each class
   std::vector<Choice> chosen_;
   std::map<std::vector<int>, std::vector<Remaining>> remaining_;  // by left_
 };

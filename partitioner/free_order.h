@@ -43,13 +43,10 @@ struct FreeOrders {
 /// each: norm exchange and the longest update where the run clips, else the stage's update. What is left out only
 /// delays. Memory is not looked at.
 ///
-/// Stages still to come cost at least what a dynamic programme over (devices used by class, class of the stage before,
-/// first layer) finds, the stages with most devices used first: the least trip through them, and the least of the
-/// largest of the lines above, counted from the stage before; for lines with `down` and without apart. O(N C^2 L^2)
-/// time and O(N C L) memory for N codes of devices used and C classes; beyond Completions::kMostWork instead: sum over
-/// layers of min_d l_d t_d with devices d left, for t the time of all micro-batches and any l >= 0 that add up to 1
-/// (linear programming duality: the left side is the best fractional assignment); l_d is the speed of d on the whole
-/// model.
+/// Stages still to come cost at least what FreeRests says, counted from the stage before: for lines with `down` and
+/// without apart. Where that knows nothing: sum over layers of min_d l_d t_d with devices d left, for t the time of all
+/// micro-batches and any l >= 0 that add up to 1 (linear programming duality: the left side is the best fractional
+/// assignment); l_d is the speed of d on the whole model.
 ///
 /// Of pipelines with the same cuts, micro-batches and types of devices stage by stage only one with the least bound is
 /// listed. Those that the list has no place for are not searched.

@@ -150,7 +150,7 @@ nlohmann::json TrainingRecord::summary(const std::vector<double>& peaks, const s
     summary["predicted_iteration_s"] = facts_.plan.prediction->expected.value;
     for (std::size_t s = 0; s < facts_.plan.stages.size(); ++s) {
       summary["predicted_stages"].push_back({{"rank", facts_.plan.stages[s].replicas.front().device},
-                                             {"busy_s", facts_.plan.prediction->stage_busy.at(s).value},
+                                             {"busy_s", facts_.plan.prediction->expected_busy_of(s).value},
                                              {"peak_memory_bytes", facts_.plan.prediction->stage_memory.at(s).value}});
     }
   }

@@ -218,6 +218,7 @@ void check_details(const Prediction& found, const Prediction& simulated, std::ve
   expect("bottleneck", found.bottleneck.value, simulated.bottleneck.value);
   expect("usd_per_sample", found.usd_per_sample, simulated.usd_per_sample);
   expect_all("stage_busy", found.stage_busy, simulated.stage_busy);
+  if (!found.expected_busy.empty()) expect_all("expected_busy", found.expected_busy, simulated.expected_busy);
   expect_all("edge_time", found.edge_time, simulated.edge_time);
 }
 
@@ -280,7 +281,7 @@ Checked check_plan(const Plan& plan, const Profile& profile, const SearchOptions
         fmt::format("prediction.iteration: {} s found, {} s simulated", plan.prediction->iteration.value, iteration));
     expect(plan.prediction->stage_memory == priced.prediction.stage_memory,
            "prediction.stage_memory: differs from the simulated peaks");
-    priced.prediction.expected = expected_iteration(plan, priced.prediction.iteration, profile, options.clip);
+    add_expected(priced.prediction, plan, profile, options.clip);
     check_details(*plan.prediction, priced.prediction, checked.problems);
   }
   if (plan.certificate) CertificateCheck(plan, priced.prediction, profile, options, checked).run();

@@ -1,18 +1,16 @@
 #include "motley/partitioner/free_order.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <map>
 #include <numeric>
 
+#include "motley/partitioner/deadline.h"
 #include "motley/partitioner/free_stages.h"
 #include "motley/partitioner/space.h"
 
 namespace motley {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr double kAlike = 1.0 - 1e-12;  // bounds add up in another order than the simulator's clock
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -32,10 +30,11 @@ struct Node {
 class Search {
  public:
   Search(const Profile& profile, const SearchOptions& options, std::int64_t size, double ceiling_s,
-         std::size_t asked_for, FreeOrders& found)
+         std::size_t asked_for, const Deadline& deadline, FreeOrders& found)
       : profile_(profile),
         options_(options),
         asked_for_(asked_for),
+        deadline_(deadline),
         found_(found),
         ceiling_(ceiling_s),
         size_(size),
@@ -48,10 +47,7 @@ class Search {
     for (const std::vector<int>& members : stages_.classes()) left_.push_back(static_cast<int>(members.size()));
   }
 
-  void run(Clock::time_point start) {
-    start_ = start;
-    visit({});
-  }
+  void run() { visit({}); }
 
  private:
   /// Least seconds for a micro-batch's passes of layers [first, L) on what is left, shared at will: forwards and
@@ -127,12 +123,7 @@ class Search {
   void leave_open(double bound) { found_.lower_bound_s = std::min(found_.lower_bound_s, bound); }
 
   bool out_of_budget() {
-    if (found_.complete &&
-        (found_.expansions >= options_.max_expansions || (options_.stop != nullptr && *options_.stop) ||
-         (options_.time_limit.value > 0.0 && found_.expansions % 1024 == 0 &&
-          std::chrono::duration<double>(Clock::now() - start_).count() > options_.time_limit.value))) {
-      found_.complete = false;
-    }
+    if (found_.expansions >= options_.max_expansions || deadline_.has_passed()) found_.complete = false;
     return !found_.complete;
   }
 
@@ -256,6 +247,7 @@ class Search {
   const Profile& profile_;
   const SearchOptions& options_;
   std::size_t asked_for_;
+  const Deadline& deadline_;
   FreeOrders& found_;
   double ceiling_;
   std::int64_t size_;
@@ -264,8 +256,7 @@ class Search {
   int layers_;
   int most_;
   int fewest_;
-  double after_ = 0.0;  // what follows the last pass of all ranks
-  Clock::time_point start_;
+  double after_ = 0.0;     // what follows the last pass of all ranks
   std::vector<int> left_;  // devices of each class
   std::vector<Choice> chosen_;
   std::map<std::vector<int>, std::vector<Remaining>> remaining_;  // by left_
@@ -277,9 +268,9 @@ FreeOrders find_free_orders(const Profile& profile, const SearchOptions& options
                             std::size_t asked_for) {
   FreeOrders found;
   found.lower_bound_s = ceiling_s;
-  const auto start = Clock::now();
+  const Deadline deadline(options.time_limit, options.stop);
   for (const std::int64_t size : micro_batch_sizes(profile.model, options)) {
-    Search(profile, options, size, ceiling_s, asked_for, found).run(start);
+    Search(profile, options, size, ceiling_s, asked_for, deadline, found).run();
   }
   return found;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <future>
 #include <limits>
@@ -12,6 +11,7 @@
 #include <span>
 
 #include "motley/base/error.h"
+#include "motley/partitioner/deadline.h"
 #include "motley/partitioner/exact.h"
 #include "motley/partitioner/parametric/block_order.h"
 #include "motley/partitioner/parametric/chain.h"
@@ -60,10 +60,13 @@ struct Size {
 class Search {
  public:
   Search(const Profile& profile, const SearchOptions& options)
-      : profile_(profile), options_(options), topology_(profile), candidates_(profile, options) {}
+      : profile_(profile),
+        options_(options),
+        deadline_(options.time_limit, options.stop),
+        topology_(profile),
+        candidates_(profile, options) {}
 
   SearchResult run() {
-    const auto start = std::chrono::steady_clock::now();
     after_ = least_after();
     make_sizes();
     single_bound_ = offer_single_stage();
@@ -76,14 +79,17 @@ class Search {
                      [](const Size& a, const Size& b) { return a.proven.time < b.proven.time; });
     for (const Size& size : sizes_) bound_ = std::min(bound_, size.proven.time);
     for (Size& size : sizes_) {
-      if (!is_near_enough() && size.proven.time < candidates_.best() * (1.0 - kTolerance)) improve(size);
+      tell();
+      if (may_go_on() && size.proven.time < candidates_.best() * (1.0 - kTolerance)) improve(size);
     }
+    tell();
     if (!is_near_enough()) {
       for (const Size& size : sizes_) offer(*size.instance, size.first);
     }
-    if (!is_near_enough() && candidates_.best() < kInfinity) bound_by_chains();
+    if (may_go_on() && candidates_.best() < kInfinity) bound_by_chains();
+    tell();
     const double proven = std::min(bound_, candidates_.best());
-    if (!is_near_enough() && profile_.cluster.size() <= kFewDevices) refine();
+    if (may_go_on() && profile_.cluster.size() <= kFewDevices) refine();
     if (candidates_.best() == kInfinity) offer_nearest_miss();
     const double bound = std::min(bound_, candidates_.best());
     std::vector<BoundProof> proofs;
@@ -96,12 +102,25 @@ class Search {
     }
     SearchStatistics statistics;
     statistics.expansions = spent_;
-    statistics.solve = Seconds{std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+    statistics.solve = deadline_.elapsed();
+    statistics.complete = !deadline_.has_passed() || is_near_enough();
     return candidates_.result("parametric", statistics, std::move(certificate));
   }
 
  private:
   [[nodiscard]] bool is_near_enough() const { return candidates_.best() <= bound_ * (1.0 + options_.gap); }
+  [[nodiscard]] bool may_go_on() const { return !is_near_enough() && !deadline_.has_passed(); }
+
+  /// What takes about a second by the default budget is scaled with a larger one.
+  [[nodiscard]] std::int64_t scaled(std::int64_t steps) const {
+    return steps * std::max<std::int64_t>(1, options_.max_expansions / SearchOptions{}.max_expansions);
+  }
+
+  void tell() const {
+    if (options_.progress) {
+      options_.progress({spent_, candidates_.best(), std::min(bound_, candidates_.best()), deadline_.elapsed()});
+    }
+  }
 
   /// Seconds that every plan needs after its last backward: see prices.h.
   [[nodiscard]] double least_after() const {
@@ -206,19 +225,20 @@ class Search {
     });
     const double rest = size.proven.time - after_ - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
-    const std::int64_t probes = std::min({options_.max_expansions, kDeviceSteps / profile_.cluster.size(),
-                                          kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size())});
+    const std::int64_t probes = std::min({options_.max_expansions, scaled(kDeviceSteps / profile_.cluster.size()),
+                                          scaled(kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size()))});
     const double enough = options_.gap > 0.0 ? bound_ * (1.0 + options_.gap) - after_ : 0.0;
     const auto is_enough = [&](const OrderedChain& chain) {
       offer(*size.instance, chain);
       return is_near_enough();
     };
-    OrderOptions first{orders, period, probes, 1, 1.0, sure_to_fit_, enough, is_enough};
+    OrderOptions first{orders, period, probes, 1, 1.0, sure_to_fit_, enough, is_enough, {}};
+    first.is_over = [&] { return deadline_.has_passed(); };
     std::atomic<bool> stop{false};
     OrderOptions second = first;
     second.seed = 2;
     second.enough = 0.0;
-    second.stop = &stop;
+    second.is_over = [&] { return stop || deadline_.has_passed(); };
     auto other = std::async(std::launch::async, search_orders, std::cref(*size.builder), std::move(second));
     size.chain = search_orders(*size.builder, first);
     spent_ += size.chain.probes;
@@ -275,13 +295,13 @@ class Search {
   void bound_by_chains() {
     const int most = most_stages(profile_, options_);
     const double tolerance = options_.gap > 0.0 ? kToleranceOfGap * options_.gap : kToleranceOfChains;
-    std::int64_t budget = std::min(kChainSteps, kStepsAProbe * (options_.max_expansions - spent_));
+    std::int64_t budget = std::min(scaled(kChainSteps), kStepsAProbe * (options_.max_expansions - spent_));
     double bound = single_bound_;
     for (Size& size : sizes_) {
       const Instance& in = *size.instance;
       double time = size.proven.time;
       if (time < std::min(bound, candidates_.best()) && budget > 0 && ChainBound::knows(in, most)) {
-        ChainBound chains(in, after_, most);
+        ChainBound chains(in, after_, most, [&] { return deadline_.has_passed(); });
         const auto visit = [&](std::span<const ChainStage> stages) { offer(in, stages); };
         ChainBound::Proven proven = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
         time = proven.time;
@@ -298,8 +318,10 @@ class Search {
   void refine() {
     SearchOptions rest = options_;
     const std::int64_t micro_batches = options_.global_batch / micro_batch_sizes(profile_.model, options_).front();
-    rest.max_expansions = std::min(kRefinement / micro_batches, options_.max_expansions - spent_);
+    rest.max_expansions = std::min(scaled(kRefinement) / micro_batches, options_.max_expansions - spent_);
     if (rest.max_expansions <= 0) return;
+    rest.time_limit = deadline_.left();
+    rest.progress = {};
     const SearchResult result = plan_exact(profile_, rest);
     const Found* const found = std::get_if<Found>(&result);
     if (found == nullptr) return;
@@ -326,6 +348,7 @@ class Search {
 
   const Profile& profile_;
   const SearchOptions& options_;
+  Deadline deadline_;
   Topology topology_;
   Candidates candidates_;
   double after_ = 0.0;

@@ -19,8 +19,10 @@ namespace motley {
 /// The certificate holds for the space of space.h and carries the prices, so that check() can prove its proven_bound
 /// again without the search; what step 6 adds is the search's word. Deterministic. With options.gap it starts from
 /// periods that such a gap allows, and ends once one is proven; the budget is options.max_expansions chains, by default
-/// so many as take about a second. O(devices^2 + chains * (devices + layers)) time and O(devices^2) memory, step 5
-/// aside. Throws InputError for options that it has no search for: a fixed order of devices, all devices used, GPipe.
+/// so many as take about a second, and each step has as many times more as that is more than its default. A time limit
+/// or a stop ends it with the best plan so far, once there are bounds (2). O(devices^2 + chains * (devices + layers))
+/// time and O(devices^2) memory, step 5 aside. Throws InputError for options that it has no search for: a fixed order
+/// of devices, all devices used, GPipe.
 [[nodiscard]] SearchResult plan_parametric(const Profile& profile, const SearchOptions& options);
 
 }  // namespace motley

@@ -74,10 +74,13 @@ Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip) 
   return priced;
 }
 
-Seconds expected_iteration(const Plan& plan, Seconds cost, const Profile& profile, bool clip) {
-  return profile.model.has_bursts()
-             ? simulate(schedule_of(plan, profile.cluster.size(), clip), expected_costs_of(plan, profile)).iteration
-             : cost;
+void add_expected(Prediction& prediction, const Plan& plan, const Profile& profile, bool clip) {
+  prediction.expected = prediction.iteration;
+  prediction.expected_busy.clear();
+  if (!profile.model.has_bursts()) return;
+  Simulation simulation = simulate(schedule_of(plan, profile.cluster.size(), clip), expected_costs_of(plan, profile));
+  prediction.expected = simulation.iteration;
+  prediction.expected_busy = std::move(simulation.stage_busy);
 }
 
 double value_of(const Prediction& prediction, Objective objective) {
@@ -161,7 +164,7 @@ SearchResult Candidates::result(const std::string& planner, const SearchStatisti
     plan.profile_fingerprint = of_profile;
     plan.model_fingerprint = of_model;
     plan.emulated = profile_.cluster.emulated;
-    plan.prediction->expected = expected_iteration(plan, plan.prediction->iteration, profile_, clip_);
+    add_expected(*plan.prediction, plan, profile_, clip_);
     return plan;
   };
   Found found;

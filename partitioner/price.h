@@ -26,9 +26,9 @@ struct Priced {
 [[nodiscard]] Priced price(const Plan& plan, const Profile& profile, bool clip);
 [[nodiscard]] Priced price_by_simulation(const Plan& plan, const Profile& profile, bool clip);
 
-/// What a run of a plan of that cost is expected to take: the cost where no device gains after pauses, else simulated.
+/// Adds what a run of the priced plan is expected to take: its cost where no device gains after pauses, else simulated.
 /// Not part of a price, which a search asks for often.
-[[nodiscard]] Seconds expected_iteration(const Plan& plan, Seconds cost, const Profile& profile, bool clip);
+void add_expected(Prediction& prediction, const Plan& plan, const Profile& profile, bool clip);
 
 /// At the hourly prices of the devices that `plan` uses.
 [[nodiscard]] double usd_per_sample(const Plan& plan, const ClusterProfile& cluster, Seconds iteration);

@@ -48,7 +48,7 @@ struct SearchOptions {
   std::int64_t share_unit = 0;   ///< replicas own multiples of so many samples; 0: at most eight units a micro-batch
   int max_rounds = 2;            ///< most stages of a device under interleaved-1f1b
   int candidates = 32;           ///< most plans kept: the best and the best others simulated on the way
-  std::int64_t max_expansions = 4'000'000;  ///< search budget of "exact"; beyond it the gap is reported, not closed
+  std::int64_t max_expansions = 4'000'000;  ///< search budget; beyond it the gap is reported, not closed
   Seconds time_limit;                       ///< likewise; 0: none. With it the result depends on the machine's speed
   double gap = 0.0;                         ///< "exact" and "parametric" end once they have proven one of at most this
   int threads = 0;                          ///< 0: one a core. The result does not depend on it

@@ -1,38 +1,17 @@
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "motley/partitioner/deadline.h"
 #include "motley/partitioner/price.h"
 
 namespace motley {
 
 /// Bounds and simulated times add the same numbers in another order; below this they are the same.
 inline constexpr double kRounding = 1e-13;
-
-/// When to end, beside by itself: any thread may ask.
-class Deadline {
- public:
-  Deadline(Seconds limit, const std::atomic<bool>* stop)
-      : start_(Clock::now()),
-        limit_s_(limit.value > 0.0 ? limit.value : std::numeric_limits<double>::infinity()),
-        stop_(stop) {}
-
-  [[nodiscard]] bool has_passed() const {
-    return (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) || elapsed().value >= limit_s_;
-  }
-  [[nodiscard]] Seconds elapsed() const { return {std::chrono::duration<double>(Clock::now() - start_).count()}; }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_;
-  double limit_s_;
-  const std::atomic<bool>* stop_;
-};
 
 /// What a subtree came to under an allowance.
 struct Explored {

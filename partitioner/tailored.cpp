@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <optional>
 #include <thread>
 
 #include "motley/base/error.h"
 #include "motley/partitioner/baselines.h"
+#include "motley/partitioner/deadline.h"
 #include "motley/partitioner/exact.h"
 #include "motley/partitioner/free_order.h"
 #include "motley/partitioner/price.h"
@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::int64_t kQuick = 150;  // evaluations: the list schedules, without a local search to speak of
 constexpr std::int64_t kThorough = 6'000;
+constexpr std::int64_t kFirstShare = 8;  // of the budget, for a plan to beat
+constexpr double kNearEnough = 1e-3;     // gap of a tailored plan that "exact" is no longer asked to beat
 
 /// `plan`'s stages, devices and micro-batches under a schedule made for them; nothing where none fits in memory.
 std::optional<Plan> tailored(const Plan& plan, const Profile& profile, const SearchOptions& options,
@@ -71,54 +73,95 @@ std::vector<Plan> all_tailored(const std::vector<Plan>& plans, const Profile& pr
   return fitting;
 }
 
+class Search {
+ public:
+  Search(const Profile& profile, const SearchOptions& options)
+      : profile_(profile),
+        options_(options),
+        named_(options),
+        deadline_(options.time_limit, options.stop),
+        candidates_(profile, options) {
+    named_.schedules = {"1f1b", "gpipe", "zero-bubble"};
+    named_.allow = {};
+  }
+
+  SearchResult run() {
+    SearchResult to_beat = exact(std::max<std::int64_t>(1, options_.max_expansions / kFirstShare));
+    if (std::holds_alternative<Infeasible>(to_beat)) to_beat = exact(options_.max_expansions);
+    if (std::holds_alternative<Infeasible>(to_beat)) return to_beat;
+    tailor();
+    if (!has_seen_all_ && candidates_.best() > (1.0 + std::max(kNearEnough, options_.gap)) * bound_) {
+      (void)exact(options_.max_expansions);
+      statistics_.complete = statistics_.complete && has_seen_all_;
+    }
+    statistics_.solve = deadline_.elapsed();
+    const Plan* plan = candidates_.best_plan();
+    MOTLEY_CHECK(plan != nullptr, "the plan to beat was offered");
+    // One-stage plans are all among those of "exact"; pipelines that cannot beat it are above its time.
+    const double bound = std::min(bound_, plan->prediction->iteration.value);
+    Certificate certificate =
+        certify(*plan->prediction, Objective::Iteration, bound, describe_tailored_space(profile_, options_));
+    certificate.asked = asked_space(named_);
+    certificate.asked.any_passes = true;
+    return candidates_.result("tailored", statistics_, std::move(certificate));
+  }
+
+ private:
+  /// The schedules that have names, for what is left of the time.
+  [[nodiscard]] SearchOptions named() const {
+    SearchOptions options = named_;
+    options.time_limit = deadline_.left();
+    return options;
+  }
+
+  SearchResult exact(std::int64_t expansions) {
+    SearchOptions options = named();
+    options.max_expansions = expansions;
+    SearchResult result = plan_exact(profile_, options);
+    if (const auto* found = std::get_if<Found>(&result)) {
+      candidates_.offer(found->plan);
+      for (std::size_t i = 0; i < std::min(kPolished, found->runners_up.size()); ++i) {
+        candidates_.offer(found->runners_up[i]);
+      }
+      statistics_.expansions += found->statistics.expansions;
+      has_seen_all_ = found->statistics.complete;
+    }
+    return result;
+  }
+
+  /// Schedules for the pipelines that some order of passes might run faster.
+  void tailor() {
+    const FreeOrders orders = find_free_orders(profile_, named(), candidates_.best(), kTailored);
+    std::vector<Plan> pipelines;
+    for (const FreeOrder& order : orders.best) {
+      pipelines.push_back(make_plan(order.cuts, order.devices, textbook_warm_up(static_cast<int>(order.devices.size())),
+                                    order.micro_batch_size, options_.global_batch, "1f1b"));
+    }
+    std::vector<Plan> best = all_tailored(pipelines, profile_, options_, kQuick);
+    best.resize(std::min(best.size(), kPolished));
+    for (Plan& plan : all_tailored(best, profile_, options_, kThorough)) candidates_.offer(std::move(plan));
+    bound_ = orders.lower_bound_s;
+    statistics_.expansions += orders.expansions;
+    statistics_.complete = orders.complete;
+  }
+
+  const Profile& profile_;
+  const SearchOptions& options_;
+  SearchOptions named_;
+  Deadline deadline_;
+  Candidates candidates_;
+  SearchStatistics statistics_;
+  bool has_seen_all_ = false;  // "exact" has, of the schedules that have names
+  double bound_ = 0.0;         // of pipelines
+};
+
 }  // namespace
 
 SearchResult plan_tailored(const Profile& profile, const SearchOptions& options) {
   if (options.objective != Objective::Iteration) {
     throw InputError::of("objective: {} found, planner tailored knows iteration alone", name_of(options.objective));
   }
-  const auto start = std::chrono::steady_clock::now();
-  SearchOptions named = options;
-  named.schedules = {"1f1b", "gpipe", "zero-bubble"};
-  named.allow = {};
-  Candidates candidates(profile, options);
-  SearchStatistics statistics;
-  const auto take = [&](const SearchResult& result) {
-    const auto* found = std::get_if<Found>(&result);
-    if (found == nullptr) return;
-    candidates.offer(found->plan);
-    for (std::size_t i = 0; i < std::min(kPolished, found->runners_up.size()); ++i) {
-      candidates.offer(found->runners_up[i]);
-    }
-    statistics.expansions += found->statistics.expansions;
-    statistics.complete = statistics.complete && found->statistics.complete;
-  };
-  SearchResult exact = plan_exact(profile, named);
-  if (std::holds_alternative<Infeasible>(exact)) return exact;
-  take(exact);
-
-  const FreeOrders orders = find_free_orders(profile, named, candidates.best(), kTailored);
-  std::vector<Plan> pipelines;
-  for (const FreeOrder& order : orders.best) {
-    pipelines.push_back(make_plan(order.cuts, order.devices, textbook_warm_up(static_cast<int>(order.devices.size())),
-                                  order.micro_batch_size, options.global_batch, "1f1b"));
-  }
-  std::vector<Plan> best = all_tailored(pipelines, profile, options, kQuick);
-  best.resize(std::min(best.size(), kPolished));
-  for (Plan& plan : all_tailored(best, profile, options, kThorough)) candidates.offer(std::move(plan));
-
-  statistics.expansions += orders.expansions;
-  statistics.complete = statistics.complete && orders.complete;
-  statistics.solve = {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
-  const Plan* plan = candidates.best_plan();
-  MOTLEY_CHECK(plan != nullptr, "the plan to beat was offered");
-  // One-stage plans are all among those of "exact"; pipelines that cannot beat it are above its time.
-  const double bound = std::min(orders.lower_bound_s, plan->prediction->iteration.value);
-  Certificate certificate =
-      certify(*plan->prediction, Objective::Iteration, bound, describe_tailored_space(profile, options));
-  certificate.asked = asked_space(named);
-  certificate.asked.any_passes = true;
-  return candidates.result("tailored", statistics, std::move(certificate));
+  return Search(profile, options).run();
 }
 
 std::string describe_tailored_space(const Profile& profile, const SearchOptions& options) {

@@ -325,23 +325,39 @@ json to_json(const Prediction& prediction) {
                  {"bottleneck_s", prediction.bottleneck.value},
                  {"usd_per_sample", prediction.usd_per_sample}};
   if (prediction.expected != prediction.iteration) result["expected_s"] = prediction.expected.value;
+  if (!prediction.expected_busy.empty()) result["expected_busy_s"] = values(prediction.expected_busy);
   return result;
 }
 
-Prediction prediction_from(const JsonField& field) {
+/// One for each of `count` stages, or of the edges between stages.
+std::vector<JsonField> each(const JsonField& field, std::size_t count) {
+  std::vector<JsonField> items = field.items();
+  if (items.size() != count) {
+    throw InputError::of("{}: found {} numbers, expected {} as the plan has stages or edges", field.name(),
+                         items.size(), count);
+  }
+  return items;
+}
+
+Prediction prediction_from(const JsonField& field, std::size_t stages) {
   field.allow_only({"iteration_s", "bubble_share", "stage_busy_s", "edge_time_s", "stage_memory_bytes", "bottleneck_s",
-                    "usd_per_sample", "expected_s"});
+                    "usd_per_sample", "expected_s", "expected_busy_s"});
   Prediction prediction;
   prediction.iteration = field.at("iteration_s").seconds();
   prediction.expected = field.has("expected_s") ? field.at("expected_s").seconds() : prediction.iteration;
   prediction.bubble_share = field.at("bubble_share").number();
-  for (const JsonField& item : field.at("stage_busy_s").items()) {
+  for (const JsonField& item : each(field.at("stage_busy_s"), stages)) {
     prediction.stage_busy.push_back(item.seconds());
   }
-  for (const JsonField& item : field.at("edge_time_s").items()) {
+  if (field.has("expected_busy_s")) {
+    for (const JsonField& item : each(field.at("expected_busy_s"), stages)) {
+      prediction.expected_busy.push_back(item.seconds());
+    }
+  }
+  for (const JsonField& item : each(field.at("edge_time_s"), stages - 1)) {
     prediction.edge_time.push_back(item.seconds());
   }
-  for (const JsonField& item : field.at("stage_memory_bytes").items()) {
+  for (const JsonField& item : each(field.at("stage_memory_bytes"), stages)) {
     prediction.stage_memory.push_back(item.bytes());
   }
   if (field.has("bottleneck_s")) {
@@ -488,13 +504,13 @@ Plan plan_from_json(const json& value, const std::string& source) {
     plan.model_fingerprint = root.at("model_fingerprint").text();
   }
   plan.emulated = root.has("emulated") && root.at("emulated").boolean();
+  validate(plan, layers, devices, source);
   if (root.has("prediction")) {
-    plan.prediction = prediction_from(root.at("prediction"));
+    plan.prediction = prediction_from(root.at("prediction"), plan.stages.size());
   }
   if (root.has("certificate")) {
     plan.certificate = certificate_from(root.at("certificate"));
   }
-  validate(plan, layers, devices, source);
   return plan;
 }
 

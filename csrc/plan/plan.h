@@ -36,14 +36,19 @@ struct StagePlan {
 
 /// What the simulator said when the plan was made.
 struct Prediction {
-  Seconds iteration;                ///< the plan's cost: devices as fast as when all are busy all the time
-  Seconds expected;                 ///< of a run: that, less what devices gain after pauses (Burst)
-  double bubble_share = 0.0;        ///< idle share of the used ranks
-  std::vector<Seconds> stage_busy;  ///< per stage, one iteration
-  std::vector<Seconds> edge_time;   ///< per boundary between stages, one micro-batch forward and backward
-  std::vector<Bytes> stage_memory;  ///< peak per stage, of the replica that has most
-  Seconds bottleneck;               ///< what the busiest device, link or NIC needs of an iteration (simulate.h)
-  double usd_per_sample = 0.0;      ///< of the devices used; 0: no prices
+  Seconds iteration;                   ///< the plan's cost: devices as fast as when all are busy all the time
+  Seconds expected;                    ///< of a run: that, less what devices gain after pauses (Burst)
+  double bubble_share = 0.0;           ///< idle share of the used ranks
+  std::vector<Seconds> stage_busy;     ///< per stage, one iteration
+  std::vector<Seconds> expected_busy;  ///< likewise of a run; empty: no device gains after pauses
+  std::vector<Seconds> edge_time;      ///< per boundary between stages, one micro-batch forward and backward
+  std::vector<Bytes> stage_memory;     ///< peak per stage, of the replica that has most
+  Seconds bottleneck;                  ///< what the busiest device, link or NIC needs of an iteration (simulate.h)
+  double usd_per_sample = 0.0;         ///< of the devices used; 0: no prices
+
+  [[nodiscard]] Seconds expected_busy_of(std::size_t stage) const {
+    return expected_busy.empty() ? stage_busy.at(stage) : expected_busy.at(stage);
+  }
 };
 
 /// How a model is run on a cluster. The file plan.json; a hand-written one needs neither prediction nor fingerprints.

@@ -87,7 +87,7 @@ void add_ranks(Analysis& analysis, const RunData& run, const std::vector<const R
       // A rank's stages share its memory, so a sum says nothing of its peak: only a simulation does.
       Seconds busy;
       for (const int stage : rank.stages) {
-        busy += prediction->stage_busy.at(static_cast<std::size_t>(stage));
+        busy += prediction->expected_busy_of(static_cast<std::size_t>(stage));
       }
       rank.busy.predicted = busy;
       if (rank.stages.size() == 1) {

@@ -30,7 +30,7 @@ class OrderSearch {
         probes_(options.probes),
         enough_(options.enough),
         is_enough_(std::move(options.is_enough)),
-        stop_(options.stop),
+        asked_to_end_(std::move(options.is_over)),
         engine_(options.seed),
         blocks_(static_cast<int>(builder.instance().topology.blocks.size())) {
     limits_.memory_share = options.memory_share;
@@ -174,7 +174,7 @@ class OrderSearch {
   }
 
   void ask() { ended_ = best_.time <= enough_ && is_enough_(best_); }
-  [[nodiscard]] bool is_over() const { return ended_ || (stop_ != nullptr && *stop_); }
+  [[nodiscard]] bool is_over() const { return ended_ || (asked_to_end_ && asked_to_end_()); }
 
   /// Halves the range between the last period that no order was found for and the best one's, from below.
   void search() {
@@ -283,7 +283,7 @@ class OrderSearch {
   std::int64_t spent_ = 0;
   double enough_;
   std::function<bool(const OrderedChain&)> is_enough_;
-  const std::atomic<bool>* stop_;
+  std::function<bool()> asked_to_end_;
   bool ended_ = false;
   std::mt19937_64 engine_;
   int blocks_;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -27,7 +26,8 @@ struct OrderOptions {
   double enough = 0.0;        ///< a time that is low enough: local search starts from there, not from below
   /// Asked of every such chain, each faster than the one before: whether to end with it.
   std::function<bool(const OrderedChain&)> is_enough = {};
-  const std::atomic<bool>* stop = nullptr;  ///< set: nobody waits for the result any more
+  /// Asked before every chain: whether nobody waits for the result any more.
+  std::function<bool()> is_over = {};
 };
 
 /// Looks for the order of blocks, from the end of the pipeline, whose greedy chain has the least time. Bisection on the

@@ -25,11 +25,12 @@ constexpr std::size_t kMostNumbers = 20'000'000;  // of one programme
 
 }  // namespace
 
-ChainBound::ChainBound(const Instance& instance, double after, int most_stages)
+ChainBound::ChainBound(const Instance& instance, double after, int most_stages, std::function<bool()> is_over)
     : instance_(instance),
       after_(after),
       m_(instance.micro_batches),
       most_stages_(most_stages),
+      is_over_(std::move(is_over)),
       most_depth_((kMostExtraWarmUp + 1) * (most_stages - 1) + 1),
       links_of_cut_(static_cast<std::size_t>(instance.layers) + 1, 0) {
   const Topology& topology = instance.topology;

@@ -50,8 +50,8 @@ class ChainBound {
   /// From the last stage to the first, as search_orders() has them.
   using Visit = std::function<void(std::span<const ChainStage>)>;
 
-  /// `instance` must outlive it. `after` is U.
-  ChainBound(const Instance& instance, double after, int most_stages);
+  /// `instance` must outlive it. `after` is U. `is_over`, asked now and then: whether to end, as if the budget did.
+  ChainBound(const Instance& instance, double after, int most_stages, std::function<bool()> is_over = {});
 
   /// Whether warm-ups stay below the number of micro-batches.
   [[nodiscard]] static bool knows(const Instance& instance, int most_stages);
@@ -135,7 +135,7 @@ class ChainBound {
   [[nodiscard]] std::optional<Chain> cheapest(bool with_cost);
   [[nodiscard]] Chain follow(bool with_cost, std::size_t start, int depth) const;
   [[nodiscard]] double added(bool with_cost, const Start& start, double messages) const;
-  [[nodiscard]] bool is_spent() const { return steps_ >= budget_; }
+  [[nodiscard]] bool is_spent() const { return steps_ >= budget_ || (is_over_ && is_over_()); }
   /// Raises plans.round_trip as far as it can; true: there are no such plans.
   [[nodiscard]] bool refute(Case& plans, const Visit& visit, BoundProof::Chains& proof);
   /// Parts the plans in two where that does not refute them, at most `parts` times.
@@ -152,6 +152,7 @@ class ChainBound {
   double after_;
   double m_;
   int most_stages_;
+  std::function<bool()> is_over_;
   int most_depth_;
   std::vector<Group> groups_;
   std::vector<double> capacities_;

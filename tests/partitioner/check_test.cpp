@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "instances.h"
 #include "motley/base/error.h"
 
@@ -130,7 +132,19 @@ TEST_F(Check, ProvesTheSameWhateverDevicesGainAfterPauses) {
     plan_ = found(find_plan(planner, profile_, options_)).plan;
     EXPECT_THAT(problems(), IsEmpty()) << planner;
     EXPECT_LE(plan_.prediction->expected, plan_.prediction->iteration) << planner;
-    if (planner == "uniform") EXPECT_LT(plan_.prediction->expected, plan_.prediction->iteration);
+    if (planner == "uniform") {
+      EXPECT_LT(plan_.prediction->expected, plan_.prediction->iteration);
+      // Stages that wait gain.
+      const std::vector<Seconds>& busy = plan_.prediction->stage_busy;
+      const std::size_t busiest = static_cast<std::size_t>(std::max_element(busy.begin(), busy.end()) - busy.begin());
+      ASSERT_EQ(plan_.prediction->expected_busy.size(), busy.size());
+      for (std::size_t s = 0; s < busy.size(); ++s) {
+        EXPECT_LE(plan_.prediction->expected_busy_of(s), busy[s]);
+        if (s != busiest) EXPECT_LT(plan_.prediction->expected_busy_of(s), busy[s]);
+      }
+      plan_.prediction->expected_busy.front() = busy.front() * 0.5;
+      EXPECT_THAT(problems(), testing::ElementsAre(HasSubstr("prediction.expected_busy[0]")));
+    }
     if (planner == "exact") {
       EXPECT_EQ(plan_.prediction->iteration, without.prediction->iteration);
       EXPECT_EQ(plan_.certificate->lower_bound, without.certificate->lower_bound);

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "instances.h"
 #include "motley/base/error.h"
@@ -69,6 +71,40 @@ TEST(Parametric, AGapThatIsEnoughEndsTheSearch) {
     EXPECT_EQ(to_json(again.plan), to_json(near.plan)) << "seed " << seed;
     EXPECT_EQ(again.statistics.expansions, near.statistics.expansions) << "seed " << seed;
   }
+}
+
+TEST(Parametric, AStopOrATimeLimitEndsItWithTheBestPlanSoFarAndItsGap) {
+  const Profile profile = synthetic_profile({96, 64, 4, 8, 2});
+  const SearchOptions options = synthetic_options();
+  const Found whole = found(find_plan("parametric", profile, options));
+  EXPECT_TRUE(whole.statistics.complete);
+  const std::atomic<bool> stop{true};
+  SearchOptions stopped = options;
+  stopped.stop = &stop;
+  SearchOptions limited = options;
+  limited.time_limit = Seconds{1e-3};
+  for (const SearchOptions& ended : {stopped, limited}) {
+    const Found early = found(find_plan("parametric", profile, ended));
+    EXPECT_FALSE(early.statistics.complete);
+    EXPECT_LT(early.statistics.expansions, whole.statistics.expansions);
+    EXPECT_GE(early.plan.prediction->iteration.value, whole.plan.certificate->lower_bound.value);
+    EXPECT_LE(early.plan.certificate->lower_bound.value, whole.plan.prediction->iteration.value);
+    EXPECT_THAT(check_bound(*early.plan.certificate, profile, options), testing::IsEmpty());
+  }
+}
+
+TEST(Parametric, SaysHowFarItIsAndThatOnlyImproves) {
+  SearchOptions options = synthetic_options();
+  std::vector<SearchProgress> told;
+  options.progress = [&](const SearchProgress& progress) { told.push_back(progress); };
+  const Found result = found(find_plan("parametric", synthetic_profile({48, 32, 4, 8, 12}), options));
+  ASSERT_GE(told.size(), 3U);
+  for (std::size_t i = 1; i < told.size(); ++i) {
+    EXPECT_LE(told[i].best, told[i - 1].best);
+    EXPECT_GE(told[i].lower_bound, told[i - 1].lower_bound);
+    EXPECT_GE(told[i].expansions, told[i - 1].expansions);
+  }
+  EXPECT_EQ(told.back().best, result.plan.prediction->iteration.value);
 }
 
 }  // namespace

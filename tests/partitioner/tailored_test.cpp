@@ -297,6 +297,28 @@ TEST(Tailored, IsNeverSlowerThanExactAndItsOwnBoundHolds) {
   EXPECT_GT(faster, solved / 4);
 }
 
+TEST(Tailored, AsksExactAgainOnlyWhereItsOwnPlansAreNotNearTheirBound) {
+  SearchOptions options;
+  options.global_batch = 32;
+  options.max_expansions = 40'000;  // "exact" alone does not end within them
+  const Profile profile = plain_profile(24, {0, 1, 2, 3, 0, 1}, 1e8);
+  SearchOptions named = options;
+  named.schedules = {"1f1b", "gpipe", "zero-bubble"};
+  EXPECT_FALSE(found(plan_exact(profile, named)).statistics.complete);
+  const Found near = found(plan_tailored(profile, options));
+  ASSERT_LE(near.plan.certificate->gap, 1e-3);
+  EXPECT_TRUE(near.statistics.complete);
+
+  // The bound does not look at what messages share.
+  Profile shared = profile;
+  for (const Device& device : shared.cluster.devices) {
+    shared.cluster.hosts.push_back({device.host, "", BytesPerSecond{6e4}, BytesPerSecond{6e4}});
+  }
+  const Found far = found(plan_tailored(shared, options));
+  EXPECT_GT(far.plan.certificate->gap, 1e-3);
+  EXPECT_FALSE(far.statistics.complete);
+}
+
 TEST(Tailored, RefusesOtherObjectives) {
   Instance instance = two_stages(1);
   instance.options.objective = Objective::Bottleneck;

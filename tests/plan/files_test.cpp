@@ -1,5 +1,6 @@
 #include "motley/plan/files.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -188,6 +189,41 @@ TEST(PlanFile, ReadsBackWhatItWroteAndAHandWrittenOneNeedsLittle) {
   EXPECT_FALSE(plan.prediction.has_value());
   EXPECT_EQ(to_json(plan_from_json(to_json(plan), "again")), to_json(plan));
   EXPECT_FALSE(to_json(plan).contains("actions"));
+}
+
+TEST(PlanFile, KeepsAPredictionAndRefusesOneForOtherStages) {
+  Plan plan;
+  plan.micro_batch_size = 4;
+  plan.micro_batches = 1;
+  plan.stages = {{0, 1, {{0, 0, 4}}, 2, false, "float32"}, {1, 2, {{1, 0, 4}}, 1, false, "float32"}};
+  Prediction& prediction = plan.prediction.emplace();
+  prediction.iteration = prediction.expected = Seconds{2.0};
+  prediction.stage_busy = {Seconds{1.0}, Seconds{1.5}};
+  prediction.edge_time = {Seconds{0.1}};
+  prediction.stage_memory = {Bytes{100}, Bytes{200}};
+  EXPECT_FALSE(to_json(plan).at("prediction").contains("expected_busy_s"));
+  Plan again = plan_from_json(to_json(plan), "again");
+  EXPECT_EQ(again.prediction->expected_busy_of(1), Seconds{1.5});
+
+  prediction.expected = Seconds{1.8};
+  prediction.expected_busy = {Seconds{0.9}, Seconds{1.2}};
+  again = plan_from_json(to_json(plan), "again");
+  EXPECT_EQ(to_json(again), to_json(plan));
+  EXPECT_EQ(again.prediction->expected_busy_of(1), Seconds{1.2});
+
+  for (const char* const field : {"stage_busy_s", "expected_busy_s", "edge_time_s", "stage_memory_bytes"}) {
+    SCOPED_TRACE(field);
+    json more = to_json(plan);
+    json& numbers = more["prediction"][field];
+    numbers.push_back(numbers.back());
+    try {
+      (void)plan_from_json(more, "plan.json");
+      FAIL();
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(fmt::format("plan.json: prediction.{}: found {} numbers, expected {}", field,
+                                                      numbers.size(), numbers.size() - 1)));
+    }
+  }
 }
 
 TEST(PlanFile, KeepsWhatAListedPlanDoes) {

@@ -104,6 +104,7 @@ class PipelinesOfASize {
         size_(size),
         m_(static_cast<double>(options.global_batch) / static_cast<double>(size)),
         layers_(static_cast<int>(profile.model.layers.size())),
+        wires_(allowed(options).wires),
         most_(static_cast<std::size_t>(most_stages(profile, options))),
         groups_(std::move(groups)),
         passes_apart_(passes_apart) {
@@ -149,11 +150,11 @@ class PipelinesOfASize {
   }
 
  private:
-  [[nodiscard]] const Stage& at(std::size_t group, int first, int end) const {
+  [[nodiscard]] Stage& at(std::size_t group, int first, int end) {
     const auto width = static_cast<std::size_t>(layers_);
     return stages_[(group * width + static_cast<std::size_t>(first)) * width + static_cast<std::size_t>(end) - 1];
   }
-  [[nodiscard]] const Messages& between(std::size_t before, std::size_t group, int cut) const {
+  [[nodiscard]] Messages& between(std::size_t before, std::size_t group, int cut) {
     return messages_[(static_cast<std::size_t>(cut) * groups_.size() + before) * groups_.size() + group];
   }
   [[nodiscard]] Rests& rests(std::size_t code, std::size_t last, int first) {
@@ -176,11 +177,11 @@ class PipelinesOfASize {
   }
 
   /// The least that any allowed format of the message before layer `cut` takes from a device of the group.
-  [[nodiscard]] double handling(const Group& group, int cut, Pass pass, TransferCurve Codec::*side) const {
+  [[nodiscard]] double least_handling(const Group& group, int cut, Pass pass, TransferCurve Codec::*side) const {
     const Boundary& boundary = profile_.model.layers[static_cast<std::size_t>(cut) - 1].output;
     const auto& codecs = profile_.model.device(group.type).codecs;
     double least = kInfinity;
-    for (const std::string& wire : allowed(options_).wires) {
+    for (const std::string& wire : wires_) {
       const auto codec = codecs.find(wire);
       least = std::min(least, codec == codecs.end()
                                   ? 0.0
@@ -188,6 +189,12 @@ class PipelinesOfASize {
     }
     return least;
   }
+
+  /// What the messages before a layer take of a group's device: nothing before the first and behind the last.
+  struct Handling {
+    double activations_in = 0.0, activations_out = 0.0;
+    double gradients_in = 0.0, gradients_out = 0.0;
+  };
 
   void list_stages() {
     const ModelProfile& model = profile_.model;
@@ -198,14 +205,20 @@ class PipelinesOfASize {
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       const Group& group = groups_[g];
       const DeviceTimes& times = model.device(group.type).busy;
+      std::vector<Handling> handling(width + 1);
+      for (int cut = 1; cut < layers_; ++cut) {
+        handling[static_cast<std::size_t>(cut)] = {least_handling(group, cut, Pass::Forward, &Codec::decode),
+                                                   least_handling(group, cut, Pass::Forward, &Codec::encode),
+                                                   least_handling(group, cut, Pass::Backward, &Codec::decode),
+                                                   least_handling(group, cut, Pass::Backward, &Codec::encode)};
+      }
       for (int first = 0; first < layers_; ++first) {
-        double forward = overhead, input = overhead, weight = overhead, whole = overhead, update = overhead;
-        if (first > 0) {
-          forward += handling(group, first, Pass::Forward, &Codec::decode);
-          const double sent = handling(group, first, Pass::Backward, &Codec::encode);
-          input += sent;
-          whole += sent;
-        }
+        const Handling& before = handling[static_cast<std::size_t>(first)];
+        double forward = overhead + before.activations_in;
+        double input = overhead + before.gradients_out;
+        double whole = input;
+        double weight = overhead;
+        double update = overhead;
         for (int end = first + 1; end <= layers_; ++end) {
           const LayerTimes& of = times.by_size[index][static_cast<std::size_t>(end) - 1];
           forward += of.forward.value;
@@ -213,35 +226,29 @@ class PipelinesOfASize {
           weight += of.backward_weight.value;
           whole += of.backward.value;
           update += times.update[static_cast<std::size_t>(end) - 1].value;
-          double ahead = 0.0;
-          double back = 0.0;
-          if (end < layers_) {
-            ahead = handling(group, end, Pass::Forward, &Codec::encode);
-            back = handling(group, end, Pass::Backward, &Codec::decode);
-          }
+          const double ahead = handling[static_cast<std::size_t>(end)].activations_out;
+          const double back = handling[static_cast<std::size_t>(end)].gradients_in;
           const double gradient = passes_apart_ ? std::min(input, whole) : whole;
           const double backward = passes_apart_ ? std::min(input + weight, whole) : whole;
-          stages_[(g * width + static_cast<std::size_t>(first)) * width + static_cast<std::size_t>(end) - 1] = {
-              forward + ahead, gradient + back, forward + ahead + backward + back, update};
+          at(g, first, end) = {forward + ahead, gradient + back, forward + ahead + backward + back, update};
         }
       }
     }
   }
 
   void list_messages() {
-    const std::vector<std::string> wires = allowed(options_).wires;
     messages_.resize(static_cast<std::size_t>(layers_) * groups_.size() * groups_.size());
     for (int cut = 1; cut < layers_; ++cut) {
       const Boundary& boundary = profile_.model.layers[static_cast<std::size_t>(cut) - 1].output;
       Bytes ahead{std::numeric_limits<std::int64_t>::max()};
       Bytes back = ahead;
-      for (const std::string& wire : wires) {
+      for (const std::string& wire : wires_) {
         ahead = std::min(ahead, wire_bytes(boundary, size_, wire, Pass::Forward));
         back = std::min(back, wire_bytes(boundary, size_, wire, Pass::Backward));
       }
       for (std::size_t a = 0; a < groups_.size(); ++a) {
         for (std::size_t b = 0; b < groups_.size(); ++b) {
-          Messages& least = messages_[(static_cast<std::size_t>(cut) * groups_.size() + a) * groups_.size() + b];
+          Messages& least = between(a, b, cut);
           for (const int from : groups_[a].devices) {
             for (const int to : groups_[b].devices) {
               if (from == to) continue;
@@ -292,6 +299,7 @@ class PipelinesOfASize {
   std::int64_t size_;
   double m_;
   int layers_;
+  std::vector<std::string> wires_;
   std::size_t most_;  // stages
   std::vector<Group> groups_;
   bool passes_apart_;

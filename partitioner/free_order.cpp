@@ -88,24 +88,29 @@ class Search {
     return bound + after_ + (options_.clip ? update : 0.0);
   }
 
-  /// The node with one stage more: layers [node.end, end) on class c.
-  [[nodiscard]] Node extended(const Node& node, int c, int end) const {
+  /// The node with one stage more: layers [node.end, end) on class c, and behind it what `rest` says.
+  [[nodiscard]] Node extended(const Node& node, int c, int end, const FreeRest& rest) const {
     const FreePasses& of = stages_.stage(c, node.end, end);
     const FreeMessages between = stages_.messages(node.last, c, node.end);
+    const FreeDuration own = stages_.duration(of, between, rest.trip);
     const double start = node.up + between.forward;
     // Of the first stage: its last weight gradient.
     const double down = node.last < 0 ? of.backward - of.gradient : node.down + between.backward;
     Node next;
-    next.code = node.code + rests_.step(c);
     next.end = end;
     next.last = c;
-    next.update = std::max(node.update, of.update);
-    if (rests_.known() && end < layers_) next.rest = rests_.behind(next.code, c, end);
-    const FreeDuration own = stages_.duration(of, between, next.rest.trip);
-    next.bound = std::max({node.bound, start + own.to_gradient + down, start + own.to_end});
     next.up = start + of.forward;
     next.down = down + of.gradient;
+    next.bound = std::max({node.bound, start + own.to_gradient + down, start + own.to_end});
+    next.update = std::max(node.update, of.update);
+    next.code = node.code + rests_.step(c);
+    next.rest = rest;
     return next;
+  }
+
+  /// The least of all that can be behind layers [node.end, end) on class c; nothing where that is not known.
+  [[nodiscard]] FreeRest least_behind(const Node& node, int c, int end) const {
+    return rests_.known() && end < layers_ ? rests_.behind(node.code + rests_.step(c), c, end) : FreeRest{};
   }
 
   /// At least this for whatever is put on the layers and devices left.
@@ -150,7 +155,8 @@ class Search {
       for (int end = final_one ? layers_ : node.end + 1; end <= layers_; ++end) {
         if (end == layers_ && stages + 1 < fewest_) continue;
         ++found_.expansions;
-        const Node next = extended(node, static_cast<int>(c), end);
+        const int of_class = static_cast<int>(c);
+        const Node next = extended(node, of_class, end, least_behind(node, of_class, end));
         const double bound = with_end(completed(next), next.update);
         if (!is_too_long(bound)) found.push_back({bound, next});
       }
@@ -181,30 +187,18 @@ class Search {
 
   /// Of the stages chosen, each with the round trip of those that are behind it.
   [[nodiscard]] double whole_bound() const {
-    std::vector<FreePasses> of;
-    std::vector<FreeMessages> from_before;
-    double trip = 0.0;
-    for (std::size_t s = 0; s < chosen_.size(); ++s) {
-      const int first = s > 0 ? chosen_[s - 1].end : 0;
-      of.push_back(stages_.stage(chosen_[s].of_class, first, chosen_[s].end));
-      from_before.push_back(stages_.messages(s > 0 ? chosen_[s - 1].of_class : -1, chosen_[s].of_class, first));
-      trip += from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
+    std::vector<double> trips(chosen_.size(), 0.0);
+    for (std::size_t s = chosen_.size(); s-- > 1;) {
+      const int first = chosen_[s - 1].end;
+      const FreePasses& of = stages_.stage(chosen_[s].of_class, first, chosen_[s].end);
+      const FreeMessages between = stages_.messages(chosen_[s - 1].of_class, chosen_[s].of_class, first);
+      trips[s - 1] = between.forward + of.forward + trips[s] + of.gradient + between.backward;
     }
-    double up = 0.0;
-    double down = of[0].backward - of[0].gradient;
-    double bound = 0.0;
-    double update = 0.0;
+    Node node;
     for (std::size_t s = 0; s < chosen_.size(); ++s) {
-      up += from_before[s].forward;
-      down += from_before[s].backward;
-      trip -= from_before[s].forward + of[s].forward + of[s].gradient + from_before[s].backward;
-      const FreeDuration own = stages_.duration(of[s], from_before[s], std::max(trip, 0.0));
-      bound = std::max({bound, up + own.to_gradient + down, up + own.to_end});
-      up += of[s].forward;
-      down += of[s].gradient;
-      update = std::max(update, of[s].update);
+      node = extended(node, chosen_[s].of_class, chosen_[s].end, {trips[s], 0.0, 0.0});
     }
-    return with_end(bound, update);
+    return with_end(node.bound, node.update);
   }
 
   void keep() {

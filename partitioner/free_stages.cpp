@@ -45,8 +45,7 @@ FreeStages::FreeStages(const Profile& profile, const SearchOptions& options, std
         }
         of.gradient += backward;
         of.backward += backward;
-        stages_[(static_cast<std::size_t>(c) * width + static_cast<std::size_t>(first)) * width +
-                static_cast<std::size_t>(end)] = of;
+        stages_[index(c, first, end)] = of;
       }
     }
   }
@@ -123,7 +122,7 @@ void FreeRests::list_messages() {
   for (int cut = 1; cut < stages_.layers(); ++cut) {
     for (std::size_t a = 0; a < count; ++a) {
       for (std::size_t b = 0; b < count; ++b) {
-        FreeMessages& least = messages_[(static_cast<std::size_t>(cut) * count + a) * count + b];
+        FreeMessages& least = messages_[edge(cut, a, b)];
         for (const int from : groups_[a].classes) {
           for (const int to : groups_[b].classes) {
             if (from == to && stages_.classes()[static_cast<std::size_t>(from)].size() < 2) continue;
@@ -163,8 +162,7 @@ FreeRest FreeRests::least(std::size_t code, const std::vector<int>& used, int st
   FreeRest least = FreeRest::none();
   for (std::size_t g = 0; g < used.size(); ++g) {
     if (used[g] == groups_[g].devices || (!any_order_ && static_cast<int>(g) != stages)) continue;
-    const FreeMessages& between =
-        messages_[(static_cast<std::size_t>(first) * groups_.size() + last) * groups_.size() + g];
+    const FreeMessages& between = messages_[edge(first, last, g)];
     const double both = between.forward + between.backward;
     for (int end = first + 1; end <= stages_.layers(); ++end) {
       const FreeRest& behind = rests_[index(code + stride_[g], g, end)];

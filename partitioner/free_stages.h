@@ -54,11 +54,7 @@ class FreeStages {
   [[nodiscard]] double overhead() const { return fused_.overhead(); }  ///< of a pass, in each of them
 
   /// Layers [first, end) on class c.
-  [[nodiscard]] const FreePasses& stage(int c, int first, int end) const {
-    const auto width = static_cast<std::size_t>(layers()) + 1;
-    return stages_[(static_cast<std::size_t>(c) * width + static_cast<std::size_t>(first)) * width +
-                   static_cast<std::size_t>(end)];
-  }
+  [[nodiscard]] const FreePasses& stage(int c, int first, int end) const { return stages_[index(c, first, end)]; }
   /// The same without messages.
   [[nodiscard]] FreePasses passes(int c, int first, int end) const;
   /// Between a stage of class `before` (-1: none) and one of class c that starts with layer `cut`.
@@ -67,6 +63,12 @@ class FreeStages {
   [[nodiscard]] FreeDuration duration(const FreePasses& of, const FreeMessages& from_before, double trip) const;
 
  private:
+  [[nodiscard]] std::size_t index(int c, int first, int end) const {
+    const auto width = static_cast<std::size_t>(layers()) + 1;
+    return (static_cast<std::size_t>(c) * width + static_cast<std::size_t>(first)) * width +
+           static_cast<std::size_t>(end);
+  }
+
   std::int64_t size_;
   double micro_batches_;
   bool clip_;
@@ -107,6 +109,10 @@ class FreeRests {
   [[nodiscard]] std::size_t index(std::size_t code, std::size_t last, int first) const {
     return (code * groups_.size() + last) * (static_cast<std::size_t>(stages_.layers()) + 1) +
            static_cast<std::size_t>(first);
+  }
+
+  [[nodiscard]] std::size_t edge(int cut, std::size_t before, std::size_t group) const {
+    return (static_cast<std::size_t>(cut) * groups_.size() + before) * groups_.size() + group;
   }
 
   const FreeStages& stages_;

@@ -24,6 +24,7 @@ constexpr int kMostZones = 4;
 constexpr double kFastestBlock = 3.910;  // ms of a block and a sample, GH-96
 constexpr double kSlowestBlock = 29.72;  // RTX-2080
 constexpr double kCrowdedShare = 0.36;   // of all devices
+constexpr double kCrowdedMore = 0.2;     // of a host: with eight hosts a share alone leaves too few devices bound
 constexpr double kDeeper = 1.1;          // warm-up against place, for what links take
 constexpr double kMessages = 60e6;       // bytes posted ahead and on their way
 constexpr double kTooSmallShare = 0.1;   // of the devices that a plan would use
@@ -287,10 +288,11 @@ MemoryDraw draw_memory(const std::vector<double>& block_ms, const std::vector<do
   memory.bytes = own_bytes;
   memory.saved = kMostSaved;
   std::vector<double> most_saved;
-  const double crowded = kCrowdedShare * static_cast<double>(block_ms.size());
+  const double enough = (kCrowdedShare + kCrowdedMore / hosts) * static_cast<double>(block_ms.size());
+  int crowded = 0;            // devices
   std::size_t free_from = 0;  // hosts from here on have their GPUs to themselves
-  for (int devices = 0; free_from < used.size() && devices < crowded; ++free_from) {
-    devices += static_cast<int>(used[free_from].size());
+  for (; free_from < used.size() && crowded < enough; ++free_from) {
+    crowded += static_cast<int>(used[free_from].size());
   }
   for (std::size_t h = 0; h < used.size(); ++h) {
     for (const std::size_t d : used[h]) {

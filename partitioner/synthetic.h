@@ -26,10 +26,10 @@ struct SyntheticSize {
 ///  - Links: inside a host, between hosts and between zones of a region, as measured for the types of both ends; of two
 ///    types the slower, as Sailor does. Up to four zones of four hosts or more.
 ///  - Memory: a GPU's own less 5 to 15 % that the host's other work holds, drawn by host. Of the hosts that a plan
-///    would use, drawn ones with kCrowdedShare of all devices hold more other work: what is left lets their fair share
-///    of the blocks stand just at a place of their own among the last stages, and no block more. How much a block
-///    saves for its backward is as much as nine in ten of those devices have room for by their own memory: for the
-///    crowded at the deepest such place, for the others at the first stage.
+///    would use, drawn ones with kCrowdedShare of all devices and kCrowdedMore of a host hold more other work: what is
+///    left lets their fair share of the blocks stand just at a place of their own among the last stages, and no block
+///    more. How much a block saves for its backward is as much as nine in ten of those devices have room for by their
+///    own memory: for the crowded at the deepest such place, for the others at the first stage.
 ///
 /// Equal sizes and seeds give equal profiles. O(layers * types + devices^2). Throws InputError for counts below 1, for
 /// fewer than 3 layers and for more types than hosts or hosts than devices.

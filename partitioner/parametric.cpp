@@ -198,16 +198,21 @@ class Search {
       for (const Size& size : sizes_) most = std::max(most, size.instance->longest_iteration() + after_);
     }
     if (options_.gap == 0.0) {
-      share(sizes_.size(), [&](std::size_t i) { sizes_[i].proven = sizes_[i].prices->bound(most, kTolerance); });
+      share(sizes_.size(), [&](std::size_t i) { ask_prices(sizes_[i], most, kTolerance); });
       return;
     }
     // Of all sizes only the least bound counts: once it is known for one, others are asked for no more than that.
     std::stable_sort(sizes_.begin(), sizes_.end(),
                      [](const Size& a, const Size& b) { return a.first.time < b.first.time; });
     for (Size& size : sizes_) {
-      size.proven = size.prices->bound(most, std::max(kTolerance, kToleranceOfGap * options_.gap));
+      ask_prices(size, most, std::max(kTolerance, kToleranceOfGap * options_.gap));
       most = std::min(most, size.proven.time);
     }
+  }
+
+  static void ask_prices(Size& size, double most, double tolerance) {
+    PriceBound::Proven proven = size.prices->bound(most, tolerance);
+    if (proven.time > size.proven.time) size.proven = std::move(proven);
   }
 
   void improve(Size& size) {
@@ -290,8 +295,8 @@ class Search {
     candidates_.offer(make_plan(cuts, devices, depths, in.size, options_.global_batch, "1f1b"));
   }
 
-  /// Raises the bounds of the sizes that may have a better plan, the lowest first, and offers the chains that are
-  /// plans.
+  /// Raises the bounds of the sizes that may have a better plan, the lowest first, as far as is near enough, and offers
+  /// the chains that are plans.
   void bound_by_chains() {
     const int most = most_stages(profile_, options_);
     const double tolerance = options_.gap > 0.0 ? kToleranceOfGap * options_.gap : kToleranceOfChains;
@@ -299,17 +304,21 @@ class Search {
     double bound = single_bound_;
     for (Size& size : sizes_) {
       const Instance& in = *size.instance;
-      double time = size.proven.time;
-      if (time < std::min(bound, candidates_.best()) && budget > 0 && ChainBound::knows(in, most)) {
+      // ChainBound stops its tolerance short of what it is asked for.
+      const double enough = candidates_.best() / (1.0 + options_.gap) / (1.0 - 1.01 * tolerance);
+      const double wanted = std::min({bound, candidates_.best(), enough});
+      // Where any gap is enough, prices were asked neither for as much nor as closely.
+      if (size.proven.time < wanted && options_.gap > 0.0) ask_prices(size, wanted, kTolerance);
+      if (size.proven.time < wanted && budget > 0 && ChainBound::knows(in, most)) {
         ChainBound chains(in, after_, most, [&] { return deadline_.has_passed(); });
         const auto visit = [&](std::span<const ChainStage> stages) { offer(in, stages); };
-        ChainBound::Proven proven = chains.bound(time, std::min(bound, candidates_.best()), tolerance, budget, visit);
-        time = proven.time;
+        ChainBound::Proven proven = chains.bound(size.proven.time, wanted, tolerance, budget, visit);
+        size.proven.time = proven.time;
         size.proven.proof.chains = std::move(proven.proof);
         budget -= chains.steps();
         spent_ += chains.chains();
       }
-      bound = std::min(bound, time);
+      bound = std::min(bound, size.proven.time);
     }
     bound_ = std::max(bound_, bound);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -21,7 +22,7 @@ constexpr int kMostChains = 200;  // of a round
 constexpr std::size_t kMostKnown = 200;
 constexpr int kMostParts = 60;                    // of the plans below a time
 constexpr double kUndecided = 1e-6;               // part of a mixture
-constexpr std::size_t kMostNumbers = 20'000'000;  // of one programme
+constexpr std::size_t kMostNumbers = 40'000'000;  // of one programme: 640 MB
 
 }  // namespace
 
@@ -67,7 +68,8 @@ ChainBound::ChainBound(const Instance& instance, double after, int most_stages, 
 }
 
 bool ChainBound::knows(const Instance& instance, int most_stages) {
-  return (kMostExtraWarmUp + 1) * (most_stages - 1) + 1 < instance.count;
+  const std::int64_t most_depth = std::int64_t{kMostExtraWarmUp + 1} * (most_stages - 1) + 1;
+  return most_depth < instance.count && most_depth <= std::numeric_limits<std::uint16_t>::max();
 }
 
 const ChainBound::Messages& ChainBound::messages(int cut, int from, int to) const {
@@ -140,7 +142,9 @@ void ChainBound::add_start(const Case& plans, Start start) {
         const int to = std::min(most, next.most + fall);
         ++steps_;
         if (from > to) continue;
-        ways_.push_back({index, fall, from, to, between.forward + between.backward});
+        ways_.push_back({static_cast<std::uint32_t>(next.row + static_cast<std::size_t>(from - fall - next.least)),
+                         static_cast<std::uint16_t>(from), static_cast<std::uint16_t>(to),
+                         between.forward + between.backward});
         start.least = std::min(start.least, from);
         start.most = std::max(start.most, to);
       }
@@ -192,9 +196,8 @@ std::optional<ChainBound::Chain> ChainBound::cheapest(bool with_cost) {
     std::fill(here, here + (start.most - start.least + 1), kInfinity);
     for (std::size_t w = start.first_way; w < start.end_way; ++w) {
       const Way& way = ways_[w];
-      const Start& next = starts_[way.next];
       const double cost = added(with_cost, start, way.messages);
-      const double* const behind = costs_.data() + next.row + (way.least - way.fall - next.least);
+      const double* const behind = costs_.data() + way.behind;
       double* const from = here + (way.least - start.least);
       const int count = way.most - way.least + 1;
       for (int i = 0; i < count; ++i) from[i] = std::min(from[i], behind[i] + cost);
@@ -236,16 +239,22 @@ ChainBound::Chain ChainBound::follow(bool with_cost, std::size_t begin, int dept
     for (std::size_t w = start->first_way; w < start->end_way; ++w) {
       const Way& way = ways_[w];
       if (depth < way.least || depth > way.most) continue;
-      const Start& next = starts_[way.next];
-      const double found = costs_[next.row + depth - way.fall - next.least] + added(with_cost, *start, way.messages);
+      const double found = costs_[way.behind + (depth - way.least)] + added(with_cost, *start, way.messages);
       if (std::abs(found - cost) >= difference) continue;
       difference = std::abs(found - cost);
       taken = &way;
     }
     chain.round_trip += taken->messages;
-    start = &starts_[taken->next];
-    depth -= taken->fall;
+    const std::size_t row = taken->behind + static_cast<std::size_t>(depth - taken->least);
+    start = &start_at(row);
+    depth = start->least + static_cast<int>(row - start->row);
   }
+}
+
+const ChainBound::Start& ChainBound::start_at(std::size_t row) const {
+  const auto after = std::upper_bound(starts_.begin(), starts_.end(), row,
+                                      [](std::size_t of, const Start& start) { return of < start.row; });
+  return *std::prev(after);
 }
 
 std::vector<ChainStage> ChainBound::placed(const Chain& chain) const {

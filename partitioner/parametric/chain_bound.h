@@ -44,7 +44,7 @@ namespace motley::parametric {
 /// price, after Barnhart et al., 1998), and both are to be refuted.
 ///
 /// For plans whose warm-ups all stay below m. One thread; O(layers * (groups * lengths of a stage)^2 * depths) for each
-/// chain, a few hundred of them in all.
+/// chain, a few hundred of them in all; at most 640 MB, beyond which the bound is not raised.
 class ChainBound {
  public:
   /// From the last stage to the first, as search_orders() has them.
@@ -53,7 +53,7 @@ class ChainBound {
   /// `instance` must outlive it. `after` is U. `is_over`, asked now and then: whether to end, as if the budget did.
   ChainBound(const Instance& instance, double after, int most_stages, std::function<bool()> is_over = {});
 
-  /// Whether warm-ups stay below the number of micro-batches.
+  /// Whether warm-ups stay below the number of micro-batches (and below 2^16).
   [[nodiscard]] static bool knows(const Instance& instance, int most_stages);
 
   struct Proven {
@@ -95,12 +95,12 @@ class ChainBound {
     std::size_t row = 0;  // of depth `least`
     std::size_t first_way = 0, end_way = 0;
   };
-  /// From a stage of depths [least, most] to the next one, whose depth is `fall` less.
+  /// From a stage of depths [least, most] to a next one. 16 bytes: there are millions.
   struct Way {
-    std::size_t next = 0;  // in starts_
-    int fall = 1;
-    int least = 0;
-    int most = 0;
+    std::uint32_t behind = 0;  // in costs_, of the next one's chain where the stage's depth is `least`; those after it
+                               // are of the depths after that
+    std::uint16_t least = 0;
+    std::uint16_t most = 0;
     double messages = 0.0;
   };
   struct Chain {
@@ -134,6 +134,8 @@ class ChainBound {
   /// The cheapest of all chains at prices_; nothing: there is none.
   [[nodiscard]] std::optional<Chain> cheapest(bool with_cost);
   [[nodiscard]] Chain follow(bool with_cost, std::size_t start, int depth) const;
+  /// The stage whose costs hold place `row` of costs_.
+  [[nodiscard]] const Start& start_at(std::size_t row) const;
   [[nodiscard]] double added(bool with_cost, const Start& start, double messages) const;
   [[nodiscard]] bool is_spent() const { return steps_ >= budget_ || (is_over_ && is_over_()); }
   /// Raises plans.round_trip as far as it can; true: there are no such plans.

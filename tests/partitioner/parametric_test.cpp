@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -71,6 +72,18 @@ TEST(Parametric, AGapThatIsEnoughEndsTheSearch) {
     EXPECT_EQ(to_json(again.plan), to_json(near.plan)) << "seed " << seed;
     EXPECT_EQ(again.statistics.expansions, near.statistics.expansions) << "seed " << seed;
   }
+}
+
+/// Prices of places alone refute no more than 2.2 % below its plan.
+TEST(Parametric, WhereChainsRaiseTheBoundOfOneSizeTheOthersKeepUp) {
+  const Profile profile = synthetic_profile({192, 128, 4, 16, 7});
+  SearchOptions options = synthetic_options();
+  options.gap = 0.02;
+  const Certificate certificate = *found(find_plan("parametric", profile, options)).plan.certificate;
+  EXPECT_LE(certificate.gap, options.gap);
+  const auto by_chains = [](const BoundProof& proof) { return proof.chains.has_value(); };
+  EXPECT_EQ(std::count_if(certificate.proofs.begin(), certificate.proofs.end(), by_chains), 1);
+  EXPECT_THAT(check_bound(certificate, profile, options), testing::IsEmpty());
 }
 
 TEST(Parametric, AStopOrATimeLimitEndsItWithTheBestPlanSoFarAndItsGap) {

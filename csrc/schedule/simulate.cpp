@@ -251,10 +251,13 @@ class Simulator::Replay {
   }
 
   [[nodiscard]] PassMemory memory_of(const Step& part) {
-    const std::size_t index = cell(part.where, part.micro_batch);
-    const bool forward = part.op == Op::Forward;
-    return pass_memory(part.op, *state(part.where).costs, replica(part.where).recomputes,
-                       Bytes{(forward ? posted_forward_ : posted_backward_)[index]});
+    // Other passes have no message in, an update not even a micro-batch.
+    std::int64_t posted = 0;
+    if (part.op == Op::Forward) posted = posted_forward_[cell(part.where, part.micro_batch)];
+    if (part.op == Op::Backward || part.op == Op::BackwardInput) {
+      posted = posted_backward_[cell(part.where, part.micro_batch)];
+    }
+    return pass_memory(part.op, *state(part.where).costs, replica(part.where).recomputes, Bytes{posted});
   }
 
   void book_memory(RankState& rank, std::span<const Step> parts, double start_s, double end_s) {

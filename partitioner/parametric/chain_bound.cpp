@@ -22,7 +22,7 @@ constexpr int kMostChains = 200;  // of a round
 constexpr std::size_t kMostKnown = 200;
 constexpr int kMostParts = 60;                    // of the plans below a time
 constexpr double kUndecided = 1e-6;               // part of a mixture
-constexpr std::size_t kMostNumbers = 40'000'000;  // of one programme: 640 MB
+constexpr std::size_t kMostNumbers = 20'000'000;  // of one programme, of 8 or 16 bytes
 
 }  // namespace
 

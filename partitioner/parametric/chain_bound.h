@@ -44,7 +44,7 @@ namespace motley::parametric {
 /// price, after Barnhart et al., 1998), and both are to be refuted.
 ///
 /// For plans whose warm-ups all stay below m. One thread; O(layers * (groups * lengths of a stage)^2 * depths) for each
-/// chain, a few hundred of them in all; at most 640 MB, beyond which the bound is not raised.
+/// chain, a few hundred of them in all; less than 1 GB, beyond which the bound is not raised.
 class ChainBound {
  public:
   /// From the last stage to the first, as search_orders() has them.

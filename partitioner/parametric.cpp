@@ -34,7 +34,10 @@ constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains,
 constexpr std::int64_t kProbesABlock = 2'500;
 constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
 constexpr double kToleranceOfChains = 1e-5;        // of bounds by chains, where no gap is asked for
-constexpr std::int64_t kChainSteps = 500'000'000;  // of their dynamic programmes
+constexpr std::int64_t kChainSteps = 900'000'000;  // of their dynamic programmes
+// Up to so many devices, chains find better plans than more probes do, where no gap is asked for.
+constexpr int kDevicesForChains = 256;
+constexpr std::int64_t kChainsShare = 8;
 constexpr std::int64_t kStepsAProbe = 1'000;
 constexpr int kFewDevices = 16;
 constexpr std::int64_t kRefinement = 20'000'000;  // nodes times micro-batches: what a node takes grows with them
@@ -67,7 +70,7 @@ class Search {
         candidates_(profile, options) {}
 
   SearchResult run() {
-    after_ = least_after();
+    bound_after();
     make_sizes();
     single_bound_ = offer_single_stage();
     bound_ = single_bound_;
@@ -123,7 +126,7 @@ class Search {
   }
 
   /// Seconds that every plan needs after its last backward: see prices.h.
-  [[nodiscard]] double least_after() const {
+  void bound_after() {
     double longest = 0.0;
     double shortest = kInfinity;
     for (std::size_t l = 0; l < profile_.model.layers.size(); ++l) {
@@ -132,8 +135,9 @@ class Search {
       longest = std::max(longest, least);
       shortest = std::min(shortest, least);
     }
-    const double overhead = profile_.cluster.action_overhead.value;
-    return overhead + (options_.clip ? profile_.cluster.norm_exchange.value + longest : shortest);
+    after_ = profile_.cluster.action_overhead.value +
+             (options_.clip ? profile_.cluster.norm_exchange.value + longest : shortest);
+    if (options_.clip) update_ = longest;
   }
 
   void make_sizes() {
@@ -230,8 +234,10 @@ class Search {
     });
     const double rest = size.proven.time - after_ - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
+    const bool leaves_it_to_chains = options_.gap == 0.0 && profile_.cluster.size() <= kDevicesForChains;
     const std::int64_t probes = std::min({options_.max_expansions, scaled(kDeviceSteps / profile_.cluster.size()),
-                                          scaled(kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size()))});
+                                          scaled(kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size()))}) /
+                                (leaves_it_to_chains ? kChainsShare : 1);
     const double enough = options_.gap > 0.0 ? bound_ * (1.0 + options_.gap) - after_ : 0.0;
     const auto is_enough = [&](const OrderedChain& chain) {
       offer(*size.instance, chain);
@@ -310,8 +316,11 @@ class Search {
       // Where any gap is enough, prices were asked neither for as much nor as closely.
       if (size.proven.time < wanted && options_.gap > 0.0) ask_prices(size, wanted, kTolerance);
       if (size.proven.time < wanted && budget > 0 && ChainBound::knows(in, most)) {
-        ChainBound chains(in, after_, most, [&] { return deadline_.has_passed(); });
-        const auto visit = [&](std::span<const ChainStage> stages) { offer(in, stages); };
+        ChainBound chains(in, after_, update_, most, [&] { return deadline_.has_passed(); });
+        const auto visit = [&](std::span<const ChainStage> stages) {
+          offer(in, stages);
+          return candidates_.best();
+        };
         ChainBound::Proven proven = chains.bound(size.proven.time, wanted, tolerance, budget, visit);
         size.proven.time = proven.time;
         size.proven.proof.chains = std::move(proven.proof);
@@ -361,6 +370,7 @@ class Search {
   Topology topology_;
   Candidates candidates_;
   double after_ = 0.0;
+  double update_ = kInfinity;        // of these seconds, where every stage's waits for the last backward
   double single_bound_ = kInfinity;  // of plans of one stage
   double bound_ = kInfinity;         // of all plans
   double likely_ = kInfinity;        // of the best plan that was seen before local search, not replayed

@@ -81,9 +81,11 @@ Instance::Instance(const Profile& profile, const Topology& shared, const LinkTim
   for (const DeviceTimes* times : topology.busy) {
     std::vector<double>& works = work.emplace_back(row, 0.0);
     std::vector<double>& forwards = forward.emplace_back(row, 0.0);
+    std::vector<double>& updates = update.emplace_back(row, 0.0);
     for (int l = 0; l < layers; ++l) {
       const LayerTimes& of = times->by_size[index][l];
       forwards[l + 1] = forwards[l] + of.forward.value;
+      updates[l + 1] = updates[l] + times->update[l].value;
       works[l + 1] = works[l] + of.forward.value + of.backward.value;
     }
   }

@@ -54,6 +54,8 @@ struct Instance {
   [[nodiscard]] double forward_of(int t, int first, int end) const {
     return forward[t][end] - forward[t][first] + overhead;
   }
+  [[nodiscard]] double update_of(int t, int first, int end) const { return update[t][end] - update[t][first]; }
+
   /// What a stage holds whatever its depth: weights, gradients, state, and of its messages those that are posted ahead
   /// during its last warm-up forward: one activation more than it works on and the first two gradients.
   [[nodiscard]] double fixed_memory(int first, int end) const {
@@ -92,10 +94,10 @@ struct Instance {
   double micro_batches;  ///< the same
   int layers;
   std::size_t devices;
-  double overhead;                                 ///< of the engine, per pass
-  std::vector<std::vector<double>> work, forward;  ///< [type][layer + 1], without the engine's time
-  std::vector<double> resident, saved;             ///< [layer + 1]
-  std::vector<double> posted_in, posted_out;       ///< [cut]; 0 at the ends
+  double overhead;                                         ///< of the engine, per pass
+  std::vector<std::vector<double>> work, forward, update;  ///< [type][layer + 1], without the engine's time
+  std::vector<double> resident, saved;                     ///< [layer + 1]
+  std::vector<double> posted_in, posted_out;               ///< [cut]; 0 at the ends
   double excess = 0.0;  ///< most bytes beside resident and saved: passes' peaks, messages posted and on their way
   std::vector<Bytes> forward_amounts, backward_amounts;      ///< [cut]; cuts 0 and L unused
   std::vector<const double*> forward_times, backward_times;  ///< [cut]

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -33,7 +34,8 @@ double bound_of(const Profile& profile, const SearchOptions& options, double mos
   const parametric::Instance instance(profile, topology, links, size, options.global_batch);
   const int stages = most_stages(profile, options);
   EXPECT_TRUE(ChainBound::knows(instance, stages));
-  ChainBound chains(instance, 0.0, stages);
+  ChainBound chains(instance, 0.0, options.clip ? 0.0 : std::numeric_limits<double>::infinity(), stages);
+  double best = most;
   const auto simulate = [&](std::span<const parametric::ChainStage> shown) {
     std::vector<int> cuts = {0};
     std::vector<int> devices;
@@ -50,6 +52,8 @@ double bound_of(const Profile& profile, const SearchOptions& options, double mos
     if (best_chain != nullptr && !priced.shortfall) {
       *best_chain = std::min(*best_chain, priced.prediction.iteration.value);
     }
+    if (!priced.shortfall) best = std::min(best, priced.prediction.iteration.value);
+    return best;
   };
   return chains.bound(0.0, most, 1e-4, 200'000'000, simulate).time;
 }

@@ -70,12 +70,12 @@ class Search {
         candidates_(profile, options) {}
 
   SearchResult run() {
-    bound_after();
+    after_ = least_after_backwards(profile_, topology_, options_.clip);
     make_sizes();
     single_bound_ = offer_single_stage();
     bound_ = single_bound_;
     likely_ = candidates_.best();
-    for (const Size& size : sizes_) likely_ = std::min(likely_, size.first.time + after_);
+    for (const Size& size : sizes_) likely_ = std::min(likely_, size.first.time + after_.all);
     bound_sizes();
     // The size that could be best first: what it finds may spare the others their search.
     std::stable_sort(sizes_.begin(), sizes_.end(),
@@ -125,21 +125,6 @@ class Search {
     }
   }
 
-  /// Seconds that every plan needs after its last backward: see prices.h.
-  void bound_after() {
-    double longest = 0.0;
-    double shortest = kInfinity;
-    for (std::size_t l = 0; l < profile_.model.layers.size(); ++l) {
-      double least = kInfinity;
-      for (const DeviceTimes* times : topology_.busy) least = std::min(least, times->update[l].value);
-      longest = std::max(longest, least);
-      shortest = std::min(shortest, least);
-    }
-    after_ = profile_.cluster.action_overhead.value +
-             (options_.clip ? profile_.cluster.norm_exchange.value + longest : shortest);
-    if (options_.clip) update_ = longest;
-  }
-
   void make_sizes() {
     const std::vector<std::int64_t> sizes = micro_batch_sizes(profile_.model, options_);
     std::vector<Bytes> amounts;
@@ -153,7 +138,7 @@ class Search {
     share(sizes.size(), [&](std::size_t i) {
       Size& size = sizes_[i];
       size.instance = std::make_unique<Instance>(profile_, topology_, *links_, sizes[i], options_.global_batch);
-      size.prices = std::make_unique<PriceBound>(*size.instance, after_, most, false);
+      size.prices = std::make_unique<PriceBound>(*size.instance, after_.all, most, false);
       size.builder = std::make_unique<ChainBuilder>(*size.instance, size.prices->values(), most);
       size.first = search_orders(*size.builder, {});
     });
@@ -199,7 +184,7 @@ class Search {
     if (most == kInfinity) {
       // No plan yet: none needs longer than one micro-batch after the other through the slowest devices and links.
       most = 0.0;
-      for (const Size& size : sizes_) most = std::max(most, size.instance->longest_iteration() + after_);
+      for (const Size& size : sizes_) most = std::max(most, size.instance->longest_iteration() + after_.all);
     }
     if (options_.gap == 0.0) {
       share(sizes_.size(), [&](std::size_t i) { ask_prices(sizes_[i], most, kTolerance); });
@@ -232,13 +217,13 @@ class Search {
       std::iota(orders[i].begin(), orders[i].end(), 0);
       std::stable_sort(orders[i].begin(), orders[i].end(), [&](int a, int b) { return depths[a] < depths[b]; });
     });
-    const double rest = size.proven.time - after_ - size.prices->round_trip();
+    const double rest = size.proven.time - after_.all - size.prices->round_trip();
     const double period = rest / std::max(1.0, size.instance->micro_batches - 1.0);
     const bool leaves_it_to_chains = options_.gap == 0.0 && profile_.cluster.size() <= kDevicesForChains;
     const std::int64_t probes = std::min({options_.max_expansions, scaled(kDeviceSteps / profile_.cluster.size()),
                                           scaled(kProbesABlock * static_cast<std::int64_t>(topology_.blocks.size()))}) /
                                 (leaves_it_to_chains ? kChainsShare : 1);
-    const double enough = options_.gap > 0.0 ? bound_ * (1.0 + options_.gap) - after_ : 0.0;
+    const double enough = options_.gap > 0.0 ? bound_ * (1.0 + options_.gap) - after_.all : 0.0;
     const auto is_enough = [&](const OrderedChain& chain) {
       offer(*size.instance, chain);
       return is_near_enough();
@@ -285,7 +270,7 @@ class Search {
   }
 
   void offer(const Instance& in, const OrderedChain& chain) {
-    if (chain.stages.empty() || chain.time + after_ > candidates_.best() * kWorthReplaying) return;
+    if (chain.stages.empty() || chain.time + after_.all > candidates_.best() * kWorthReplaying) return;
     offer(in, chain.stages);
   }
 
@@ -316,7 +301,7 @@ class Search {
       // Where any gap is enough, prices were asked neither for as much nor as closely.
       if (size.proven.time < wanted && options_.gap > 0.0) ask_prices(size, wanted, kTolerance);
       if (size.proven.time < wanted && budget > 0 && ChainBound::knows(in, most)) {
-        ChainBound chains(in, after_, update_, most, [&] { return deadline_.has_passed(); });
+        ChainBound chains(in, after_, most, [&] { return deadline_.has_passed(); });
         const auto visit = [&](std::span<const ChainStage> stages) {
           offer(in, stages);
           return candidates_.best();
@@ -369,8 +354,7 @@ class Search {
   Deadline deadline_;
   Topology topology_;
   Candidates candidates_;
-  double after_ = 0.0;
-  double update_ = kInfinity;        // of these seconds, where every stage's waits for the last backward
+  AfterBackwards after_;
   double single_bound_ = kInfinity;  // of plans of one stage
   double bound_ = kInfinity;         // of all plans
   double likely_ = kInfinity;        // of the best plan that was seen before local search, not replayed

@@ -17,11 +17,10 @@ constexpr int kMostParts = 60;       // of the plans below a time
 
 }  // namespace
 
-ChainBound::ChainBound(const Instance& instance, double after, double update, int most_stages,
-                       std::function<bool()> is_over)
+ChainBound::ChainBound(const Instance& instance, AfterBackwards after, int most_stages, std::function<bool()> is_over)
     : after_(after),
       is_over_(std::move(is_over)),
-      refuters_{{{instance, update, most_stages}, {instance, update, most_stages}}} {
+      refuters_{{{instance, after.update, most_stages}, {instance, after.update, most_stages}}} {
   for (int l = 0; l < instance.layers; ++l) {
     double least = kInfinity;
     for (const std::vector<double>& work : instance.work) least = std::min(least, work[l + 1] - work[l]);
@@ -62,7 +61,7 @@ ChainBound::Proven ChainBound::bound(double low, double most, double tolerance, 
       std::array<ChainRefuter::Outcome, 2> outcomes;
       share(2, [&](std::size_t i) {
         ChainGraph::Case plans = below_high;
-        plans.within = times[i] - after_;
+        plans.within = times[i] - after_.all;
         outcomes[i] =
             refuters_[i].refute(std::move(plans), of_round_trip, parts, ends[i] - refuters_[i].steps(), is_over_);
       });

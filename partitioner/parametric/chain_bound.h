@@ -53,10 +53,8 @@ class ChainBound {
   /// From the last stage to the first, as search_orders() has them; to return the least time of any plan so far.
   using Visit = std::function<double(std::span<const ChainStage>)>;
 
-  /// `instance` must outlive it. `after` is U and `update` the update in it, infinite if none waits for the last
-  /// backward. `is_over`, asked now and then: whether to end, as if the budget did.
-  ChainBound(const Instance& instance, double after, double update, int most_stages,
-             std::function<bool()> is_over = {});
+  /// `instance` must outlive it. `is_over`, asked now and then: whether to end, as if the budget did.
+  ChainBound(const Instance& instance, AfterBackwards after, int most_stages, std::function<bool()> is_over = {});
 
   /// Whether warm-ups stay below the number of micro-batches (and below 2^14).
   [[nodiscard]] static bool knows(const Instance& instance, int most_stages) {
@@ -76,7 +74,7 @@ class ChainBound {
   [[nodiscard]] std::int64_t steps() const;
 
  private:
-  double after_;
+  AfterBackwards after_;
   std::function<bool()> is_over_;
   double least_work_ = 0.0;  // of all layers: no round trip is shorter
   std::array<ChainRefuter, 2> refuters_;

@@ -89,6 +89,7 @@ const ChainGraph::Messages& ChainGraph::messages(int cut, int from, int to) cons
 ChainGraph::Start ChainGraph::start_of(const Case& plans, int group, int first, int end) const {
   const Group& of = groups_[group];
   Start start;
+  start.least = 1;
   start.stage = {group, first, end, 0};
   start.work = instance_.work_of(of.type, first, end);
   start.forward = instance_.forward_of(of.type, first, end);
@@ -174,7 +175,8 @@ bool ChainGraph::list(const Case& plans, const std::function<bool()>& is_spent) 
     for (int g = 0; g < static_cast<int>(groups_.size()); ++g) {
       for (int end = first + 1; end <= layers; ++end) {
         const Start start = start_of(plans, g, first, end);
-        if (start.most < 1) break;  // nor any longer one
+        if (m_ * start.work > plans.within * (1.0 + kRounding)) break;
+        // A longer one may still fit in memory: what is posted ahead differs by boundary.
         if (start.least <= start.most) add(plans, start);
       }
     }

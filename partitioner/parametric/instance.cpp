@@ -1,6 +1,7 @@
 #include "motley/partitioner/parametric/instance.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <string>
 #include <thread>
@@ -63,6 +64,20 @@ Topology::Topology(const Profile& profile) {
       block[devices[i]] = static_cast<int>(blocks.size()) - 1;
     }
   }
+}
+
+AfterBackwards least_after_backwards(const Profile& profile, const Topology& topology, bool clip) {
+  double longest = 0.0;
+  double shortest = std::numeric_limits<double>::infinity();
+  for (std::size_t l = 0; l < profile.model.layers.size(); ++l) {
+    double least = std::numeric_limits<double>::infinity();
+    for (const DeviceTimes* times : topology.busy) least = std::min(least, times->update[l].value);
+    longest = std::max(longest, least);
+    shortest = std::min(shortest, least);
+  }
+  const double overhead = profile.cluster.action_overhead.value;
+  if (!clip) return {overhead + shortest, std::numeric_limits<double>::infinity()};
+  return {overhead + profile.cluster.norm_exchange.value + longest, longest};
 }
 
 Instance::Instance(const Profile& profile, const Topology& shared, const LinkTimes& links, std::int64_t batch_size,

@@ -38,6 +38,13 @@ struct Topology {
   std::vector<const DeviceTimes*> busy;  ///< [type]
 };
 
+/// Seconds that every plan needs after its last backward: U of prices.h.
+struct AfterBackwards {
+  double all = 0.0;
+  double update = 0.0;  ///< of these, its longest update's; infinite where updates do not wait for all backwards
+};
+[[nodiscard]] AfterBackwards least_after_backwards(const Profile& profile, const Topology& topology, bool clip);
+
 /// One micro-batch size in plain numbers, layers as prefix sums: seconds and bytes.
 ///
 /// Work is a stage's forward and backward of one micro-batch with the engine's time for both. Memory is bounded from

@@ -32,9 +32,9 @@ constexpr double kToleranceOfGap = 0.1;            // likewise, of a gap that is
 constexpr double kWorthReplaying = 1.01;           // estimates beyond the best by more are not replayed
 constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains, a thread
 constexpr std::int64_t kProbesABlock = 2'500;
-constexpr double kShares[] = {0.992, 0.98, 0.96};  // of memory, where a chain does not fit
-constexpr double kToleranceOfChains = 1e-5;        // of bounds by chains, where no gap is asked for
-constexpr std::int64_t kChainSteps = 900'000'000;  // of their dynamic programmes
+constexpr double kShares[] = {0.992, 0.98, 0.96};    // of memory, where a chain does not fit
+constexpr double kToleranceOfChains = 1e-5;          // of bounds by chains, where no gap is asked for
+constexpr std::int64_t kChainSteps = 1'300'000'000;  // of their dynamic programmes
 // Up to so many devices, chains find better plans than more probes do, where no gap is asked for.
 constexpr int kDevicesForChains = 256;
 constexpr std::int64_t kChainsShare = 8;

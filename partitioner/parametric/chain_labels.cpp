@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kCostsApart = 10.0;  // how much more than lines costs set labels apart
-constexpr std::int64_t kStepsALabel = 8;
+constexpr std::int64_t kStepsALabel = 24;
 
 }  // namespace
 

@@ -41,7 +41,8 @@ void SearchArguments::add_to(po::options_description& options) {
       "time-limit", po::value(&time_limit_s_), "seconds to search at most, 0: no limit")(
       "gap", po::value(&options_.gap),
       "end once the plan is proven to be at most so far from the best, 0.02: 2 % (default: 0; bench planner asks "
-      "parametric for 0.02 beyond 64 devices)")("threads", po::value(&options_.threads), "0: one a core; the plan does not depend on it");
+      "parametric for 0.02 beyond 64 devices)")("threads", po::value(&options_.threads),
+                                                "0: one a core; the plan does not depend on it");
 }
 
 SearchOptions SearchArguments::read() const {

@@ -14,6 +14,9 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 1e-9;
 constexpr double kFirstStep = 2e-4;  // down from a plan's time
 constexpr int kMostParts = 60;       // of the plans below a time
+// Where between bound and plan to try next.
+constexpr std::array<double, 2> kThirds = {1.0 / 3.0, 2.0 / 3.0};
+constexpr std::array<double, 2> kSharesInParts = {0.5, 0.8};
 
 }  // namespace
 
@@ -45,25 +48,33 @@ ChainBound::Proven ChainBound::bound(double low, double most, double tolerance, 
   };
   double best = most;
   Proven proven{low, std::nullopt};
+  // What is known of all plans that take less than some time: a round trip, and the prices that prove it.
+  struct Known {
+    ChainGraph::Case plans;
+    BoundProof::Chains proof;
+  };
+  Known of_all;
+  of_all.plans.within = kInfinity;
+  of_all.plans.round_trip = least_work_;
+  Known below_most = of_all;
   // First without parting plans, which takes long where it is in vain.
   for (const int parts : {0, kMostParts}) {
-    ChainGraph::Case below_high;  // what is known of plans that take less than `high`
-    below_high.round_trip = least_work_;
-    BoundProof::Chains of_round_trip;
+    Known below_high = below_most;
     double high = best;
-    // From the plan's time, which is not to be refuted itself, down in greater and greater steps; then by thirds.
+    // From the plan's time, which is not to be refuted itself, down in greater and greater steps; then between.
     double step = parts == 0 ? kFirstStep * most : kInfinity;
     double highest = parts == 0 ? most * (1.0 - tolerance) : 0.0;
     while (high - low > tolerance * most && !is_spent()) {
-      const double third = (high - low) / 3.0;
-      std::array<double, 2> times = {std::max(low + third, high - step), 0.0};
-      times[1] = std::max({high - third, 0.5 * (times[0] + high), std::exchange(highest, 0.0)});
+      const std::array<double, 2>& shares = parts == 0 ? kThirds : kSharesInParts;
+      std::array<double, 2> times = {std::max(low + shares[0] * (high - low), high - step), 0.0};
+      times[1] = std::max({low + shares[1] * (high - low), 0.5 * (times[0] + high), std::exchange(highest, 0.0)});
       std::array<ChainRefuter::Outcome, 2> outcomes;
       share(2, [&](std::size_t i) {
-        ChainGraph::Case plans = below_high;
-        plans.within = times[i] - after_.all;
-        outcomes[i] =
-            refuters_[i].refute(std::move(plans), of_round_trip, parts, ends[i] - refuters_[i].steps(), is_over_);
+        const double within = times[i] - after_.all;
+        Known known = within <= below_high.plans.within ? below_high : of_all;
+        known.plans.within = within;
+        outcomes[i] = refuters_[i].refute(std::move(known.plans), std::move(known.proof), parts,
+                                          ends[i] - refuters_[i].steps(), is_over_);
       });
       const std::vector<Chain> news[] = {refuters_[0].take_new(), refuters_[1].take_new()};
       refuters_[0].learn(news[1]);
@@ -79,8 +90,9 @@ ChainBound::Proven ChainBound::bound(double low, double most, double tolerance, 
           break;
         }
         high = times[i];
-        below_high = std::move(outcomes[i].plans);
-        of_round_trip.round_trips = std::move(outcomes[i].proof.round_trips);
+        below_high.plans = std::move(outcomes[i].plans);
+        below_high.proof.round_trips = std::move(outcomes[i].proof.round_trips);
+        if (below_most.plans.prices.empty()) below_most = below_high;
       }
       high = std::min(high, best);
       step *= 4.0;

@@ -19,7 +19,8 @@ namespace motley::parametric {
 /// Take a plan that takes less than T. With X = T - U and the letters of prices.h, A_s the round trip of one
 /// micro-batch from stage s to the last and A that from the first, at least R, write V = W - F for a stage's backward,
 /// n = w_s - w_t + 1 for a stage s and one behind it or itself, t, and C for all work from s through t and the messages
-/// between. For all of these, and for every boundary,
+/// between. For all of these, and for every boundary, where X is less by what an update of s takes longer than the one
+/// in U if updates wait for all backwards,
 ///
 // clang-format off
 ///   m W                                <= X           its own work

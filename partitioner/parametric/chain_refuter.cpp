@@ -13,7 +13,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 1e-9;
 constexpr double kRises = 1e-4;       // a round trip that grows by less is not worth another round
-constexpr double kNearEnough = 5e-4;  // a mixture that costs so little more than the best is as good
+constexpr double kNearEnough = 7e-4;  // a mixture that costs so little more than the best is as good
 constexpr int kMostRounds = 6;
 constexpr int kMostChains = 200;  // of a round
 constexpr std::size_t kMostKnown = 200;
@@ -92,8 +92,7 @@ std::pair<double, std::vector<double>> ChainRefuter::least_round_trip(const Case
     const std::optional<Mixture::Prices> prices = mixture.solve();
     if (!prices || is_spent()) return least;
     // What a chain is to beat; all others cost at least as much.
-    const double scale = std::max(1.0, std::abs(prices->rest));
-    const double below = prices->rest - (prices->feasible ? kNearEnough : kRounding) * scale;
+    const double below = prices->rest - (prices->feasible ? kNearEnough * std::abs(prices->rest) : kRounding);
     std::optional<Chain> chain = labels_.cheapest(prices->price, prices->feasible, below);
     ++chains_;
     steps_ += labels_.take_steps();

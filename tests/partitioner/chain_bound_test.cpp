@@ -58,7 +58,9 @@ double bound_of(const Profile& profile, const SearchOptions& options, double mos
     return best;
   };
   const ChainBound::Proven proven = chains.bound(0.0, most, 1e-4, 200'000'000, simulate);
-  if (proven.proof) EXPECT_EQ(check_chains(*proven.proof, profile, options, size, proven.time - after.all), "");
+  if (proven.proof) {
+    EXPECT_EQ(check_chains(*proven.proof, profile, options, size, proven.time - after.all), "");
+  }
   return proven.time;
 }
 

@@ -18,7 +18,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 1e-9;
 constexpr double kRoundingOfWays = 1e-6;
 constexpr int kDeepest = (1 << 14) - 1;           // of a way
-constexpr std::size_t kMostNumbers = 20'000'000;  // of 16 bytes: ways; and of 64, rows with their labels, a fourth
+constexpr std::size_t kMostNumbers = 20'000'000;  // ways, of 16 bytes; a row with its labels counts as four
 
 }  // namespace
 

@@ -13,7 +13,7 @@ namespace motley::parametric {
 /// All chains that plans of one micro-batch size below a time are among: stages that cover the layers one after the
 /// other, each on a group of devices that are alike (host, type and memory), with a warm-up. Groups may be used more
 /// often than they have devices. chain_bound.h says which rules a chain obeys; those of a stage and of two neighbours
-/// are here, those of longer round trips in chain_labels.h.
+/// are here, those of longer round trips in chain_rules.h.
 ///
 /// A start is a stage with a range of depths; a place in a table ("row") belongs to each start and depth. A way leads
 /// from a start to a next one, from so many depths each to the one that the warm-ups' difference says.

@@ -34,7 +34,8 @@ constexpr std::int64_t kDeviceSteps = 10'486'000;  // devices offered to chains,
 constexpr std::int64_t kProbesABlock = 2'500;
 constexpr double kShares[] = {0.992, 0.98, 0.96};    // of memory, where a chain does not fit
 constexpr double kToleranceOfChains = 1e-5;          // of bounds by chains, where no gap is asked for
-constexpr std::int64_t kChainSteps = 1'300'000'000;  // of their dynamic programmes
+constexpr std::int64_t kChainSteps = 1'100'000'000;  // of their dynamic programmes: less than a second
+constexpr std::int64_t kChainStepsForAGap = 1'500'000'000;
 // Up to so many devices, chains find better plans than more probes do, where no gap is asked for.
 constexpr int kDevicesForChains = 256;
 constexpr std::int64_t kChainsShare = 8;
@@ -291,7 +292,8 @@ class Search {
   void bound_by_chains() {
     const int most = most_stages(profile_, options_);
     const double tolerance = options_.gap > 0.0 ? kToleranceOfGap * options_.gap : kToleranceOfChains;
-    std::int64_t budget = std::min(scaled(kChainSteps), kStepsAProbe * (options_.max_expansions - spent_));
+    std::int64_t budget = std::min(scaled(options_.gap > 0.0 ? kChainStepsForAGap : kChainSteps),
+                                   kStepsAProbe * (options_.max_expansions - spent_));
     double bound = single_bound_;
     for (Size& size : sizes_) {
       const Instance& in = *size.instance;

@@ -16,7 +16,7 @@ constexpr double kFirstStep = 2e-4;  // down from a plan's time
 constexpr int kMostParts = 60;       // of the plans below a time
 // Where between bound and plan to try next.
 constexpr std::array<double, 2> kThirds = {1.0 / 3.0, 2.0 / 3.0};
-constexpr std::array<double, 2> kSharesInParts = {0.5, 0.8};
+constexpr std::array<double, 2> kSharesInParts = {0.6, 0.85};
 
 }  // namespace
 

@@ -82,11 +82,13 @@ class SizeCheck {
         index_(model_.size_index(proof.micro_batch_size)),
         layers_(static_cast<int>(model_.layers.size())),
         m_(micro_batches(options, proof.micro_batch_size)),
-        within_(time - least_after()) {}
+        after_(least_after()),
+        within_(time - after_.all) {}
 
   std::vector<std::string> run() {
     if (proof_.chains) {
-      const std::string wrong = check_chains(*proof_.chains, profile_, options_, proof_.micro_batch_size, within_);
+      const std::string wrong =
+          check_chains(*proof_.chains, profile_, options_, proof_.micro_batch_size, within_, after_.update);
       if (!wrong.empty()) fail(wrong);
       return problems_;
     }
@@ -105,7 +107,12 @@ class SizeCheck {
     problems_.push_back(fmt::format("certificate.proofs (micro-batch size {}): {}", proof_.micro_batch_size, problem));
   }
 
-  [[nodiscard]] double least_after() const {
+  /// Seconds that every plan needs after its last backward, and the update in them that waits for all backwards.
+  struct After {
+    double all;
+    double update;
+  };
+  [[nodiscard]] After least_after() const {
     double longest = 0.0;
     double shortest = kInfinity;
     for (int l = 0; l < layers_; ++l) {
@@ -116,8 +123,9 @@ class SizeCheck {
       longest = std::max(longest, least);
       shortest = std::min(shortest, least);
     }
-    return profile_.cluster.action_overhead.value +
-           (options_.clip ? profile_.cluster.norm_exchange.value + longest : shortest);
+    const double overhead = profile_.cluster.action_overhead.value;
+    if (!options_.clip) return {overhead + shortest, kInfinity};
+    return {overhead + profile_.cluster.norm_exchange.value + longest, longest};
   }
 
   bool shape_is_right() {
@@ -349,6 +357,7 @@ class SizeCheck {
   std::size_t index_;
   int layers_;
   double m_;
+  After after_;
   double within_;  // T - U
   double total_value_ = 0.0;
   std::map<std::string, std::vector<Window>> windows_;  // by type

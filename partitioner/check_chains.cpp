@@ -65,14 +65,15 @@ struct Plans {
 
 class ChainsCheck {
  public:
-  ChainsCheck(const Profile& profile, const SearchOptions& options, std::int64_t size, double within)
+  ChainsCheck(const Profile& profile, const SearchOptions& options, std::int64_t size, double within, double update)
       : profile_(profile),
         layers_(static_cast<int>(profile.model.layers.size())),
         size_(size),
         index_(profile.model.size_index(size)),
         count_(options.global_batch / size),
         within_(within * (1.0 + kRounding)),
-        deepest_(3 * (most_stages(profile, options) - 1) + 1) {
+        deepest_(3 * (most_stages(profile, options) - 1) + 1),
+        update_(update) {
     std::map<std::tuple<std::string, std::string, std::int64_t>, std::size_t> known;
     for (int d = 0; d < profile.cluster.size(); ++d) {
       const Device& device = profile.cluster.devices[d];
@@ -82,12 +83,6 @@ class ChainsCheck {
       classes_[found->second].devices.push_back(d);
       class_of_.push_back(found->second);
     }
-    for (int l = 0; l < layers_; ++l) {
-      double least = kInfinity;
-      for (const Class& of : classes_) least = std::min(least, of.times->update[l].value);
-      update_ = std::max(update_, least);
-    }
-    if (!options.clip) update_ = kInfinity;
   }
 
   std::string run(const BoundProof::Chains& chains) {
@@ -398,7 +393,7 @@ class ChainsCheck {
   std::int64_t count_;
   double within_;
   std::int64_t deepest_;
-  double update_ = 0.0;  // the longest that `within` allows for
+  double update_;  // the longest that `within` allows for
   std::vector<Class> classes_;
   std::vector<std::size_t> class_of_;  // [device]
   mutable std::map<std::pair<std::pair<Bytes, Bytes>, std::pair<std::size_t, std::size_t>>, std::pair<double, double>>
@@ -408,8 +403,8 @@ class ChainsCheck {
 }  // namespace
 
 std::string check_chains(const BoundProof::Chains& chains, const Profile& profile, const SearchOptions& options,
-                         std::int64_t size, double within) {
-  return ChainsCheck(profile, options, size, within).run(chains);
+                         std::int64_t size, double within, double update) {
+  return ChainsCheck(profile, options, size, within, update).run(chains);
 }
 
 }  // namespace motley

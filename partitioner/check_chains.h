@@ -17,7 +17,7 @@ namespace motley {
 ///
 // clang-format off
 ///   m W, m f, m b                                 <= X    X = within, less what an update of the stage takes longer than
-///                                                         within allows for, where updates wait for all backwards
+///                                                         `update`, infinite where updates need not wait for all backwards
 ///   R + (m - 1) W - (w - 1) F                     <= X    first round trip, then backwards, but for forwards done by then
 ///   R + q C + (m - 1 - q n) V_s                   <= X    t next to s and q = floor((m - 1 - w_s) / n) + 1: first round
 ///                                                         trip; q times from backward k of s by its forward k + w_s and
@@ -36,6 +36,6 @@ namespace motley {
 /// starts with a layer, and those in which none does. O(layers * (classes * lengths of a stage)^2 * warm-ups) for all
 /// prices, times the round trips of a warm-up of which none is no better than another.
 [[nodiscard]] std::string check_chains(const BoundProof::Chains& chains, const Profile& profile,
-                                       const SearchOptions& options, std::int64_t size, double within);
+                                       const SearchOptions& options, std::int64_t size, double within, double update);
 
 }  // namespace motley

@@ -1,7 +1,6 @@
 #include "motley/partitioner/parametric/chain_bound.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 

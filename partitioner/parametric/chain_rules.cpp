@@ -14,27 +14,20 @@ void ChainRules::prepare(const ChainGraph::Case& plans) {
   std::vector<double> round_trip(rows, plans.round_trip);        // P
   std::vector<double> with_tail = graph_.costs_from(none, 1.0);  // Q
   steps_ = graph_.steps_of_costs();
-  if (!plans.prices.empty()) {
-    const std::vector<double> before = graph_.costs_before(plans.prices, 1.0);
-    const std::vector<double> from = graph_.costs_from(plans.prices, 1.0);
-    const double total = graph_.total(plans.prices) * (1.0 + kRounding);
-    for (std::size_t row = 0; row < rows; ++row) {
-      round_trip[row] = std::max(round_trip[row], before[row] + from[row] - total);
-    }
-    steps_ += 2 * graph_.steps_of_costs();
-  }
-  for (std::size_t row = 0; row < rows; ++row) with_tail[row] += round_trip[row];
-  if (!plans.prices.empty()) {
+  // By prices that `scale` multiplies, seconds from the stage on counted so often.
+  const auto raise = [&](std::vector<double>& bounds, double scale, double seconds_from) {
+    if (plans.prices.empty()) return;
     std::vector<double> prices = plans.prices;
-    for (double& price : prices) price *= kScale;
+    for (double& price : prices) price *= scale;
     const std::vector<double> before = graph_.costs_before(prices, 1.0);
-    const std::vector<double> twice = graph_.costs_from(prices, 2.0);
+    const std::vector<double> from = graph_.costs_from(prices, seconds_from);
     const double total = graph_.total(prices) * (1.0 + kRounding);
-    for (std::size_t row = 0; row < rows; ++row) {
-      with_tail[row] = std::max(with_tail[row], before[row] + twice[row] - total);
-    }
+    for (std::size_t row = 0; row < rows; ++row) bounds[row] = std::max(bounds[row], before[row] + from[row] - total);
     steps_ += 2 * graph_.steps_of_costs();
-  }
+  };
+  raise(round_trip, 1.0, 1.0);
+  for (std::size_t row = 0; row < rows; ++row) with_tail[row] += round_trip[row];
+  raise(with_tail, kScale, 2.0);
   least_period_ = kLowest * (plans.within - plans.round_trip) / (m_ - 1.0);
   most_period_ = least_period_;
   stages_.assign(rows, {});

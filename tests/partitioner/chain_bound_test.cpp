@@ -59,7 +59,7 @@ double bound_of(const Profile& profile, const SearchOptions& options, double mos
   };
   const ChainBound::Proven proven = chains.bound(0.0, most, 1e-4, 200'000'000, simulate);
   if (proven.proof) {
-    EXPECT_EQ(check_chains(*proven.proof, profile, options, size, proven.time - after.all), "");
+    EXPECT_EQ(check_chains(*proven.proof, profile, options, size, proven.time - after.all, after.update), "");
   }
   return proven.time;
 }
